@@ -1,0 +1,151 @@
+"""What all commands share: how errors, cancelling and progress reach the screen or the calling process."""
+
+from __future__ import annotations
+
+import functools
+import json
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from SkullGANLib.errors import Cancelled, SkullGANError
+
+EVENT_PREFIX = "@SKULLGAN "
+EXIT_FAILED, EXIT_CANCELLED = 1, 2
+
+
+class _Stop:
+    """Becomes true on SIGINT, SIGTERM or when the sentinel file appears; a second SIGINT stops at once."""
+
+    def __init__(self, sentinel: Path | None) -> None:
+        self.sentinel = sentinel
+        self.asked = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def __call__(self) -> bool:
+        self.asked = self.asked or (self.sentinel is not None and self.sentinel.exists())
+        return self.asked
+
+
+class EventProgress:
+    """Prints one line of ASCII JSON per update, at most ten a second, for a parent process to read."""
+
+    def __init__(self, stop: Callable[[], bool]) -> None:
+        self.cancelled = stop
+        self._last = 0.0
+
+    def update(self, done: int, total: int, message: str = "", **values: float | str) -> None:
+        now = time.monotonic()
+        if done < total and now - self._last < 0.1:
+            return
+        self._last = now
+        emit(value=done, maximum=total, message=message, **values)
+
+
+class BarProgress:
+    """A tqdm bar on standard error, one for each message."""
+
+    def __init__(self, stop: Callable[[], bool]) -> None:
+        self.cancelled = stop
+        self._bar = None
+        self._message = None
+
+    def update(self, done: int, total: int, message: str = "", **values: float | str) -> None:
+        from tqdm import tqdm
+
+        if self._bar is None or message != self._message or total != self._bar.total:
+            self.close()
+            self._bar = tqdm(total=total, initial=0, desc=message, dynamic_ncols=True, leave=True, mininterval=0.2)
+            self._message = message
+        if values:
+            self._bar.set_postfix(values, refresh=False)
+        self._bar.update(done - self._bar.n)
+
+    def close(self) -> None:
+        """End the bar, keeping its last state on the screen."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def emit(**event: object) -> None:
+    """Print one event line for a parent process."""
+    sys.stdout.write(EVENT_PREFIX + json.dumps(event, ensure_ascii=True, default=float) + "\n")
+    sys.stdout.flush()
+
+
+def command(function: Callable) -> Callable:
+    """Give a click command ``--events``, ``--cancel-file`` and ``--debug``, and a ``progress`` argument.
+
+    Exit code 0 is done, 1 failed (one line of what, one of what to do), 2 cancelled with the work in hand saved.
+    With ``--events`` the end is reported as an event too.
+    """
+
+    @click.option("--events", is_flag=True, help="Print progress as lines of JSON for a calling program.")
+    @click.option(
+        "--cancel-file",
+        type=click.Path(path_type=Path),
+        help="Stop cleanly as soon as this file exists.",
+    )
+    @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+    @functools.wraps(function)
+    def wrapper(*args, events: bool, cancel_file: Path | None, debug: bool, **kwargs):
+        stop = _Stop(cancel_file)
+        progress = EventProgress(stop) if events else BarProgress(stop)
+        try:
+            function(*args, progress=progress, **kwargs)
+        except (Cancelled, KeyboardInterrupt):
+            _finish(progress, events, EXIT_CANCELLED, canceled=True)
+            click.echo("Stopped as asked; what was done so far is saved.", err=True)
+            sys.exit(EXIT_CANCELLED)
+        except SkullGANError as error:
+            _fail(error.message, error.advice, progress, events, debug)
+        except MemoryError:
+            _fail("Out of memory.", "Use a smaller batch, fewer jobs or a smaller volume.", progress, events, debug)
+        except OSError as error:
+            _fail(
+                f"{error.strerror or error}: {error.filename or ''}".rstrip(": "),
+                _os_advice(error),
+                progress,
+                events,
+                debug,
+            )
+        _finish(progress, events, 0, success=True)
+
+    return wrapper
+
+
+def _os_advice(error: OSError) -> str:
+    import errno
+
+    if error.errno == errno.ENOSPC:
+        return "Free some disk space and run the same command again."
+    return "Check that the path exists and that you may read and write there."
+
+
+def _fail(message: str, advice: str, progress: object, events: bool, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    _finish(progress, events, EXIT_FAILED, success=False, error=message, advice=advice)
+    click.echo(f"Error: {message}", err=True)
+    if advice:
+        click.echo(advice, err=True)
+    sys.exit(EXIT_FAILED)
+
+
+def _finish(progress: object, events: bool, code: int, **event: object) -> None:
+    if isinstance(progress, BarProgress):
+        progress.close()
+    if events:
+        emit(exit_code=code, **event)
