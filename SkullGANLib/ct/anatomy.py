@@ -39,11 +39,11 @@ def vault_radius(directions: np.ndarray, half_axes_mm: np.ndarray) -> np.ndarray
     Returns:
         (...) mm.
     """
-    x, y, z = np.moveaxis(np.abs(directions), -1, 0)
+    x, y, z = np.moveaxis(np.maximum(np.abs(directions), 1e-6), -1, 0)
     back = directions[..., 1]
     breadth, length, height = half_axes_mm
     total = (x / (breadth * (1 + BACKWARD_WIDENING * back))) ** ROUNDNESS
-    total = total + (y / length) ** ROUNDNESS + (z / (height * (1 + BACKWARD_RISE * back))) ** ROUNDNESS
+    total += (y / length) ** ROUNDNESS + (z / (height * (1 + BACKWARD_RISE * back))) ** ROUNDNESS
     return total ** (-1 / ROUNDNESS)
 
 
