@@ -9,6 +9,7 @@ from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
 from SkullGANLib.ct.anatomy import MEAN_HALF_AXES_MM, vault_radius
+from SkullGANLib.ct.volume import Volume
 from SkullGANLib.errors import InputError
 
 MAX_TURN_DEG = 45.0
@@ -35,6 +36,11 @@ class HeadFrame:
     def to_lps(self, points: np.ndarray) -> np.ndarray:
         """LPS mm of head-frame points (..., 3)."""
         return points @ self.head_to_lps[:3, :3].T + self.head_to_lps[:3, 3]
+
+    def to_index(self, volume: Volume, points: np.ndarray) -> np.ndarray:
+        """Array indices (slice, row, column) in ``volume`` of head-frame points (..., 3), float32."""
+        matrix = (np.linalg.inv(volume.index_to_lps) @ self.head_to_lps).astype(np.float32)
+        return (np.asarray(points, np.float32) @ matrix[:3, :3].T + matrix[:3, 3])[..., ::-1]
 
     def from_lps(self, points: np.ndarray) -> np.ndarray:
         """Head-frame mm of LPS points (..., 3)."""

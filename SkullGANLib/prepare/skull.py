@@ -18,6 +18,7 @@ from SkullGANLib.ct.volume import Volume
 from SkullGANLib.errors import InputError
 from SkullGANLib.prepare.frame import MAX_TURN_DEG, HeadFrame, align_with_cranial_length, fit_head_frame, rigid
 from SkullGANLib.prepare.shell import PolarGrid, Shell
+from SkullGANLib.progress import Progress, report
 
 BONE_HU = 300.0
 COARSE_MM = 2.0
@@ -42,7 +43,13 @@ class Skull:
     notes: tuple[str, ...] = ()
 
 
-def find_skull(volume: Volume, *, mask: np.ndarray | None = None, head_to_lps: np.ndarray | None = None) -> Skull:
+def find_skull(
+    volume: Volume,
+    *,
+    mask: np.ndarray | None = None,
+    head_to_lps: np.ndarray | None = None,
+    progress: Progress | None = None,
+) -> Skull:
     """Find the vault in a head CT.
 
     Args:
@@ -50,19 +57,25 @@ def find_skull(volume: Volume, *, mask: np.ndarray | None = None, head_to_lps: n
         mask: (slice, row, column) bool; the skull as the user sees it, in place of the automatic edges.
         head_to_lps: (4, 4) rigid head frame, in place of the automatic one; its origin lies midway between glabella
             and opisthocranion.
+        progress: told the steps.
 
     Raises:
         InputError: no closed skull vault in the volume, or a mask of another shape or without voxels.
     """
     if mask is not None:
         volume = _as_bone(volume, mask)
+    report(progress, 0, 4, "Finding the skull")
     coarse = _coarse(volume)
     bone = coarse.hu > BONE_SHARE
     cavity = _cavity(bone, coarse)
+    report(progress, 1, 4, "Finding the skull")
     frame, notes = _frame(coarse, cavity, head_to_lps)
+    report(progress, 2, 4, "Finding the skull")
     grid = PolarGrid()
     start = _coarse_outer(coarse, cavity, frame, grid)
+    report(progress, 3, 4, "Finding the skull")
     shell = _fine_edges(volume, frame, grid, start)
+    report(progress, 4, 4, "Finding the skull")
     return Skull(frame, shell, notes)
 
 
@@ -117,12 +130,16 @@ def _coarse(volume: Volume) -> Volume:
 
 def _corners(image) -> np.ndarray:
     size = np.array(image.GetSize()) - 1
-    return np.array([image.TransformIndexToPhysicalPoint([int(i) for i in np.array(c) * size]) for c in np.ndindex(2, 2, 2)])
+    return np.array(
+        [image.TransformIndexToPhysicalPoint([int(i) for i in np.array(c) * size]) for c in np.ndindex(2, 2, 2)]
+    )
 
 
 def _cavity(bone: np.ndarray, coarse: Volume) -> np.ndarray:
     """The cranial cavity: what sees bone in most of 18 directions, so that a burr hole or a seam does not open it."""
-    seen = sum(_sees(bone, direction) for direction in np.ndindex(3, 3, 3) if np.abs(np.subtract(direction, 1)).sum() in (1, 2))
+    seen = sum(
+        _sees(bone, direction) for direction in np.ndindex(3, 3, 3) if np.abs(np.subtract(direction, 1)).sum() in (1, 2)
+    )
     enclosed = (seen >= ENCLOSED_OF_18) & ~bone
     opened = ndimage.binary_opening(enclosed, ndimage.generate_binary_structure(3, 1), iterations=4)
     labels, count = ndimage.label(opened)
@@ -185,7 +202,7 @@ def _frame(coarse: Volume, cavity: np.ndarray, head_to_lps: np.ndarray | None) -
     from SkullGANLib.ct.anatomy import MEAN_HALF_AXES_MM
 
     centre = coarse.zyx_to_lps(np.array(ndimage.center_of_mass(cavity)))
-    frame = HeadFrame(rigid(np.eye(3), centre + (0, 0, 5)), np.array(MEAN_HALF_AXES_MM))
+    frame = HeadFrame(rigid(np.eye(3), centre + np.array([0, 0, 5])), np.array(MEAN_HALF_AXES_MM))
     if head_to_lps is not None:
         frame = HeadFrame(np.asarray(head_to_lps, float), frame.half_axes_mm)
     given = frame.head_to_lps
@@ -195,7 +212,9 @@ def _frame(coarse: Volume, cavity: np.ndarray, head_to_lps: np.ndarray | None) -
         directions = grid.directions()
         points = directions * outer[..., None]
         height = frame.normalised(points)[..., 2]
-        use = (outer > 0) & (height > floor + np.maximum(vault_floor(frame.normalised(points)[..., 1]), -0.3) * (floor == 0))
+        use = (outer > 0) & (
+            height > floor + np.maximum(vault_floor(frame.normalised(points)[..., 1]), -0.3) * (floor == 0)
+        )
         frame = fit_head_frame(frame.to_lps(points[use]), frame)
     outer = _coarse_outer(coarse, cavity, frame, grid)
     points = directions * outer[..., None]
@@ -214,8 +233,8 @@ def _coarse_outer(coarse: Volume, cavity: np.ndarray, frame: HeadFrame, grid: Po
     """(psi, phi) distance of the outer bone edge on the coarse grid; 0 where a ray meets no bone after the cavity."""
     radii = np.arange(20.0, 135.0, 1.0)
     directions = grid.directions()
-    points = frame.to_lps(directions[:, :, None, :] * radii[:, None])
-    index = np.moveaxis(coarse.lps_to_zyx(points), -1, 0)
+    points = directions[:, :, None, :] * radii[:, None]
+    index = np.moveaxis(frame.to_index(coarse, points), -1, 0)
     share = ndimage.map_coordinates(coarse.hu, index, order=1)
     inside = ndimage.map_coordinates(cavity.astype(np.uint8), index, order=0) > 0
     last_inside = np.where(inside.any(-1), len(radii) - 1 - np.argmax(inside[..., ::-1], -1), 0)
@@ -235,7 +254,7 @@ def _coarse_outer(coarse: Volume, cavity: np.ndarray, frame: HeadFrame, grid: Po
 
 def _fine_edges(volume: Volume, frame: HeadFrame, grid: PolarGrid, start: np.ndarray) -> Shell:
     """Both edges of the bone to a fraction of a voxel, from the original values along each ray."""
-    directions = grid.directions()
+    directions = grid.directions().astype(np.float32)
     mean = frame.normalised(directions * vault_radius(directions, frame.half_axes_mm)[..., None])
     wanted = (start > 0) & (mean[..., 2] > vault_floor(mean[..., 1]) - BELOW_FLOOR)
     rays = np.argwhere(wanted)
@@ -245,8 +264,8 @@ def _fine_edges(volume: Volume, frame: HeadFrame, grid: PolarGrid, start: np.nda
     def measure(part: np.ndarray) -> None:
         rows, columns = part.T
         radii = start[rows, columns][:, None].astype(np.float32) + offsets
-        points = frame.to_lps(directions[rows, columns][:, None, :] * radii[..., None])
-        index = np.moveaxis(volume.lps_to_zyx(points), -1, 0)
+        points = directions[rows, columns][:, None, :] * radii[..., None]
+        index = np.moveaxis(frame.to_index(volume, points), -1, 0)
         hu = ndimage.map_coordinates(volume.hu, index, output=np.float32, order=1, cval=OUTSIDE_HU)
         outer[rows, columns], inner[rows, columns] = _half_level_edges(hu, radii, start[rows, columns])
 
@@ -278,13 +297,13 @@ def _half_level_edges(hu: np.ndarray, radii: np.ndarray, expected: np.ndarray) -
     first = np.argmax(layer, axis=1)
 
     def edge(at: np.ndarray, outward: int) -> np.ndarray:
-        depth = (at[:, None] - samples) * outward  # samples inward from the edge
-        peak = np.where((depth >= -1) & (depth <= width(4.0)), hu, -np.inf).max(axis=1)
-        around = np.where((depth <= -width(1.5)) & (depth >= -width(4.5)), hu, np.nan)
-        with np.errstate(all="ignore"):
-            level = (peak + np.nanmedian(around, axis=1)) / 2
-        above = (hu >= level[:, None]) & (depth >= -width(2.0)) & (depth <= width(4.0))
-        index = np.argmax(above, axis=1) if outward < 0 else hu.shape[1] - 1 - np.argmax(above[:, ::-1], axis=1)
+        depths = np.arange(-width(4.5), width(4.0) + 1)  # samples inward from the edge
+        columns = np.clip(at[:, None] - outward * depths, 0, hu.shape[1] - 1)
+        values = np.take_along_axis(hu, columns, axis=1)
+        around = np.median(values[:, depths <= -width(1.5)], axis=1)
+        level = (values[:, depths >= -1].max(axis=1) + around) / 2
+        above = (values >= level[:, None]) & (depths >= -width(2.0))
+        index = np.take_along_axis(columns, np.argmax(above, axis=1)[:, None], axis=1)[:, 0]
         ray = np.arange(len(hu))
         beyond = np.clip(index + outward, 0, hu.shape[1] - 1)
         high, low = hu[ray, index], hu[ray, beyond]
