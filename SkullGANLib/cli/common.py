@@ -52,6 +52,13 @@ class EventProgress:
         self._last = now
         emit(value=done, maximum=total, message=message, **values)
 
+    def result(self, **values: object) -> None:
+        """Hand what came out to the calling program."""
+        emit(result=values)
+
+    def close(self) -> None:
+        """Nothing to end."""
+
 
 class BarProgress:
     """A tqdm bar on standard error, one for each message."""
@@ -71,6 +78,9 @@ class BarProgress:
         if values:
             self._bar.set_postfix(values, refresh=False)
         self._bar.update(done - self._bar.n)
+
+    def result(self, **values: object) -> None:
+        """A person reads the words of the command instead."""
 
     def close(self) -> None:
         """End the bar, keeping its last state on the screen."""
@@ -134,7 +144,7 @@ def _os_advice(error: OSError) -> str:
     return "Check that the path exists and that you may read and write there."
 
 
-def _fail(message: str, advice: str, progress: object, events: bool, debug: bool) -> None:
+def _fail(message: str, advice: str, progress: BarProgress | EventProgress, events: bool, debug: bool) -> None:
     if debug:
         traceback.print_exc()
     _finish(progress, events, EXIT_FAILED, success=False, error=message, advice=advice)
@@ -144,8 +154,7 @@ def _fail(message: str, advice: str, progress: object, events: bool, debug: bool
     sys.exit(EXIT_FAILED)
 
 
-def _finish(progress: object, events: bool, code: int, **event: object) -> None:
-    if isinstance(progress, BarProgress):
-        progress.close()
+def _finish(progress: BarProgress | EventProgress, events: bool, code: int, **event: object) -> None:
+    progress.close()
     if events:
         emit(exit_code=code, **event)

@@ -90,8 +90,8 @@ def prepare(paths: tuple[Path, ...], out: Path, progress: Progress, **options) -
         overwrite=options["overwrite"],
         progress=progress,
     )
-    if hasattr(progress, "close"):
-        progress.close()
+    progress.result(dataset=str(out), segments=len(dataset), pictures=str(out / "pictures"))
+    progress.close()
     _tell(dataset, outcomes, out)
 
 

@@ -111,18 +111,18 @@ def _contour(skull: Skull, plane: str, position_mm: float) -> _Contour | None:
     """Follow the outer edge on a plane by rays from the plane's own middle."""
     shell = skull.shell
     u, v, n = _axes(plane)
-    angles = np.deg2rad(np.arange(0, 360, 0.5))
+    angles = np.deg2rad(np.arange(0, 360, 1.0))
     rays = np.cos(angles)[:, None] * u + np.sin(angles)[:, None] * v
-    radii = np.arange(1.0, 125.0, 1.0)
+    radii = np.arange(1.0, 125.0, 2.0)
     samples = position_mm * n + radii[:, None] * rays[:, None, :]
     beyond = np.linalg.norm(samples, axis=-1) - shell.at(shell.outer_mm, samples)
-    inside = (beyond <= 0) & (shell.at(shell.outer_mm, samples) > 0)
+    inside = beyond <= 0
     if inside[:, 0].mean() < 0.9:
         return None
     last = np.argmax(~inside, axis=1) - 1
     rows = np.arange(len(rays))
     here, there = beyond[rows, last], beyond[rows, np.minimum(last + 1, len(radii) - 1)]
-    edge = radii[last] + np.clip(-here / np.maximum(there - here, 1e-6), 0, 1)
+    edge = radii[last] + (radii[1] - radii[0]) * np.clip(-here / np.maximum(there - here, 1e-6), 0, 1)
     points = position_mm * n + edge[:, None] * rays
     points[last < 0] = position_mm * n
     return _even(skull, plane, position_mm, points)

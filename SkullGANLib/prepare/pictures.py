@@ -21,7 +21,8 @@ COLOURS = {
     "occipital": (240, 210, 90),
 }
 REJECTED = (120, 120, 130)
-STEP_MM = 1.0
+STEP_MM = 1.5
+SCALE = 4
 REACH_MM = (92.0, 118.0, 102.0)
 
 
@@ -78,13 +79,13 @@ def where_picture(volume: Volume, prepared: PreparedVolume) -> np.ndarray:
         image = depth.T[::-1] if v == 2 else depth.T
         image = image / max(float(np.percentile(image, 99.5)), 1.0)
         canvas = cv2.cvtColor((np.clip(image, 0, 1) ** 0.7 * 190).astype(np.uint8), cv2.COLOR_GRAY2RGB)
-        canvas = cv2.resize(canvas, None, fx=3, fy=3, interpolation=cv2.INTER_LINEAR)
+        canvas = cv2.resize(canvas, None, fx=SCALE, fy=SCALE, interpolation=cv2.INTER_LINEAR)
         for accept in (False, True):
             for i, place in enumerate(prepared.placements):
                 if kept[i] != accept or place.side not in sides:
                     continue
-                across = (lines[i][:, h] + REACH_MM[h]) * 3 / STEP_MM
-                up = (REACH_MM[v] - lines[i][:, v] if v == 2 else lines[i][:, v] + REACH_MM[v]) * 3 / STEP_MM
+                across = (lines[i][:, h] + REACH_MM[h]) * SCALE / STEP_MM
+                up = (REACH_MM[v] - lines[i][:, v] if v == 2 else lines[i][:, v] + REACH_MM[v]) * SCALE / STEP_MM
                 colour = COLOURS[place.region] if accept else REJECTED
                 cv2.polylines(
                     canvas, [np.stack([across, up], 1).round().astype(np.int32)], False, colour, 1, cv2.LINE_AA

@@ -72,7 +72,7 @@ def find_skull(
     frame, notes = _frame(coarse, cavity, head_to_lps)
     report(progress, 2, 4, "Finding the skull")
     grid = PolarGrid()
-    start = _coarse_outer(coarse, cavity, frame, grid)
+    start = _coarse_outer(coarse, cavity, frame, PolarGrid(2 * grid.step_deg)).repeat(2, axis=0).repeat(2, axis=1)
     report(progress, 3, 4, "Finding the skull")
     shell = _fine_edges(volume, frame, grid, start)
     report(progress, 4, 4, "Finding the skull")
@@ -206,7 +206,7 @@ def _frame(coarse: Volume, cavity: np.ndarray, head_to_lps: np.ndarray | None) -
     if head_to_lps is not None:
         frame = HeadFrame(np.asarray(head_to_lps, float), frame.half_axes_mm)
     given = frame.head_to_lps
-    grid = PolarGrid(step_deg=3)
+    grid = PolarGrid(step_deg=4)
     for floor in (0.25, 0.0, 0.0, 0.0):
         outer = _coarse_outer(coarse, cavity, frame, grid)
         directions = grid.directions()

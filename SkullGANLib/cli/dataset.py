@@ -1,0 +1,250 @@
+"""``skullgan dataset``: look after segment data sets."""
+
+from __future__ import annotations
+
+import contextlib
+import textwrap
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from SkullGANLib.cli import common
+from SkullGANLib.errors import InputError
+from SkullGANLib.progress import Progress
+
+if TYPE_CHECKING:
+    from SkullGANLib.segments.dataset import SegmentDataset
+
+KINDS = click.Choice(["real", "synthetic", "artificial", "phantom"])
+COUNTED = ("subject", "region", "side", "plane", "split", "quality")
+MOST_LISTED = 40
+EMPTY = "-"  # what the count of a table calls an empty cell
+
+folder = click.Path(path_type=Path)
+overwrite = click.option("--overwrite", is_flag=True, help="Replace a data set that is there already.")
+
+
+@click.group()
+def dataset() -> None:
+    """Check, merge, split, filter, import and export segment data sets."""
+
+
+@dataset.command()
+@click.argument("path", type=folder)
+@common.command
+def check(path: Path, progress: Progress) -> None:
+    """Verify every file of the data set PATH and count what it holds."""
+    from SkullGANLib.segments.dataset import SegmentDataset
+    from SkullGANLib.segments.splits import subjects_in_several_parts
+    from SkullGANLib.segments.table import count_values
+
+    found = SegmentDataset.open(path, verify=True, progress=progress)
+    click.echo(f"{path} is whole: {_summary(found)}.")
+    for column in COUNTED:
+        click.echo(_counts(column, count_values(found.table, column)))
+    if found.label_sets:
+        click.echo(f"  label sets: {', '.join(found.label_sets)}")
+    if leaks := subjects_in_several_parts(found.table):
+        names = ", ".join(leaks[:10]) + (" ..." if len(leaks) > 10 else "")
+        click.echo(f"Note: {len(leaks)} subjects stand in more than one part of the split: {names}.")
+
+
+@dataset.command()
+@click.argument("inputs", type=folder, nargs=-1, required=True)
+@click.argument("output", type=folder)
+@click.option("--kind", type=KINDS, help="Kind of the new set; needed where the kinds differ.")
+@overwrite
+@common.command
+def merge(inputs: tuple[Path, ...], output: Path, kind: str | None, overwrite: bool, progress: Progress) -> None:
+    """Write the data sets INPUTS as one, OUTPUT, in their order."""
+    from SkullGANLib.segments.dataset import SegmentDataset
+    from SkullGANLib.segments.dataset import merge as merge_datasets
+
+    sets = [SegmentDataset.open(path) for path in inputs]
+    merged = merge_datasets(sets, output, kind=kind, overwrite=overwrite, progress=progress)
+    click.echo(f"Merged {len(sets)} data sets into {output}: {_summary(merged)}.")
+
+
+@dataset.command()
+@click.argument("path", type=folder)
+@click.option(
+    "--part", "parts", multiple=True, metavar="NAME=SHARE", help="A part and its share; default train=0.5, test=0.5."
+)
+@click.option(
+    "--by",
+    type=click.Choice(["subject", "paper"]),
+    default="subject",
+    show_default=True,
+    help="Keep each person in one part, or shuffle segments as the paper did.",
+)
+@click.option("--seed", default=0, show_default=True)
+@common.command
+def split(path: Path, parts: tuple[str, ...], by: str, seed: int, progress: Progress) -> None:
+    """Write the column split of the data set PATH."""
+    from SkullGANLib.segments.dataset import SegmentDataset
+
+    opened = SegmentDataset.open(path)
+    with _notes():
+        counts = opened.split(dict(map(_share, parts)) or None, by=by, seed=seed)
+    words = ", ".join(f"{name} {count} ({count / len(opened):.1%})" for name, count in counts.items())
+    click.echo(f"Split {len(opened)} segments by {'subject' if by == 'subject' else 'segment'}: {words}.")
+
+
+@dataset.command("filter")
+@click.argument("path", type=folder)
+@click.argument("output", type=folder)
+@click.option("--region", multiple=True, help="temporal, parietal, frontal or occipital; may be repeated, as all here.")
+@click.option("--side", multiple=True, help="left or right.")
+@click.option("--plane", multiple=True, help="axial, coronal or sagittal.")
+@click.option("--split", multiple=True, help="train, test, ...")
+@click.option("--quality", multiple=True, help="ok, or what is wrong.")
+@click.option("--subject", multiple=True, help="Pseudonym.")
+@common.command
+def filter_(path: Path, output: Path, progress: Progress, **wanted: tuple[str, ...]) -> None:
+    """Write the segments of PATH that fit every option as a new data set OUTPUT."""
+    from SkullGANLib.segments.dataset import SegmentDataset
+    from SkullGANLib.segments.table import count_values
+
+    opened = SegmentDataset.open(path)
+    rows = opened.filter(**{name: list(values) or None for name, values in wanted.items()})
+    if len(rows) == 0:
+        held = [f"{name}: {', '.join(count_values(opened.table, name))}" for name, values in wanted.items() if values]
+        raise InputError("No segment fits.", f"{path} has {'; '.join(held)}.")
+    chosen = opened.select(rows, output)
+    click.echo(f"Kept {len(chosen)} of {len(opened)} segments in {output}: {_summary(chosen)}.")
+
+
+@dataset.command("import")
+@click.argument("source", type=folder)
+@click.argument("output", type=folder)
+@click.option("--kind", type=KINDS, default="real", show_default=True)
+@click.option("--spacing", "spacing_mm", type=float, help="Pixel spacing in mm; default that of a stack, or 0.45.")
+@click.option("--window", "window_hu", type=(float, float), help="HU minimum and range of values in -1 to 1.")
+@click.option("--table", "table_file", type=folder, help="CSV with a row for each segment.")
+@click.option("--subject", default="unknown", show_default=True, help="Pseudonym, where the table gives none.")
+@overwrite
+@common.command
+def import_(source: Path, output: Path, table_file: Path | None, progress: Progress, **options) -> None:
+    """Make the data set OUTPUT of SOURCE: a .npy array (N,1,128,128) or (N,128,128) in HU, or a stack (.nrrd ...)."""
+    from SkullGANLib.segments.exchange import import_array
+    from SkullGANLib.segments.table import read_table
+
+    table = read_table(table_file) if table_file else None
+    with _notes():
+        made = import_array(source, output, table=table, progress=progress, **options)
+    click.echo(f"Imported {source.name} into {output}: {_summary(made)}.")
+
+
+@dataset.command()
+@click.argument("path", type=folder)
+@click.argument("output", type=folder)
+@click.option("--flat", is_flag=True, help="For .npy: (N,128,128) instead of (N,1,128,128).")
+@click.option("--slice-distance", "slice_mm", default=3.1, show_default=True, help="For a stack: mm between slices.")
+@common.command
+def export(path: Path, output: Path, flat: bool, slice_mm: float, progress: Progress) -> None:
+    """Write the HU of the data set PATH as OUTPUT: .npy, .nrrd, .mha, .nii.gz, or .png for a contact sheet."""
+    from SkullGANLib.segments.dataset import SegmentDataset
+    from SkullGANLib.segments.exchange import export_npy, export_nrrd_stack
+
+    opened = SegmentDataset.open(path)
+    if output.suffix == ".npy":
+        export_npy(opened, output, flat=flat, progress=progress)
+    elif output.suffix == ".png":
+        _draw_sheet(opened, output, number=64)
+    else:
+        export_nrrd_stack(opened, output, slice_mm=slice_mm)
+    click.echo(f"Exported {path} to {output}.")
+
+
+@dataset.command()
+@click.argument("output", type=folder)
+@click.option("--like", type=folder, help="Data set of real segments whose SDR, thickness and intensity to match.")
+@click.option("--idealised", default=500, show_default=True, help="Number of images of the simplest skull.")
+@click.option("--unrealistic", default=500, show_default=True, help="Number of images that are plainly no skull.")
+@click.option("--seed", default=0, show_default=True)
+@overwrite
+@common.command
+def artificial(
+    output: Path, like: Path | None, idealised: int, unrealistic: int, seed: int, overwrite: bool, progress: Progress
+) -> None:
+    """Make the artificial data set OUTPUT, which fools the radiological metrics without being skulls."""
+    from SkullGANLib.segments.artificial import make_artificial_dataset
+    from SkullGANLib.segments.dataset import SegmentDataset
+
+    made = make_artificial_dataset(
+        output,
+        SegmentDataset.open(like) if like else None,
+        n_ideal=idealised,
+        n_unrealistic=unrealistic,
+        seed=seed,
+        overwrite=overwrite,
+        progress=progress,
+    )
+    click.echo(f"Drew {idealised} idealised and {unrealistic} unrealistic segments into {output}: {_summary(made)}.")
+
+
+@dataset.command()
+@click.argument("path", type=folder)
+@click.argument("output", type=folder)
+@click.option("--number", default=64, show_default=True, help="Segments to show, spread evenly over the set.")
+@click.option("--columns", default=8, show_default=True)
+@click.option("--scale", default=1, show_default=True, help="Whole-number magnification.")
+@click.option("--window", "window_hu", type=(float, float), default=(0, 2700), show_default=True, help="HU shown.")
+@click.option("--titles", is_flag=True, help="Write the row number, region and side above each.")
+@common.command
+def sheet(path: Path, output: Path, progress: Progress, **options) -> None:
+    """Draw segments of the data set PATH as a contact sheet, OUTPUT.png."""
+    from SkullGANLib.segments.dataset import SegmentDataset
+
+    shown = _draw_sheet(SegmentDataset.open(path), output, **options)
+    click.echo(f"Drew {shown} segments in {output}.")
+
+
+def _counts(column: str, counts: dict[str, int]) -> str:
+    if list(counts) == [EMPTY]:
+        return f"  {column}: not given"
+    if len(counts) > MOST_LISTED:
+        sizes = sorted(counts.values())
+        return f"  {column}: {len(counts)} of them, with {sizes[0]} to {sizes[-1]} segments each"
+    shown = ", ".join(f"{'none' if value == EMPTY else value}\N{NO-BREAK SPACE}{n}" for value, n in counts.items())
+    return textwrap.fill(f"  {column}: {shown}", 100, subsequent_indent="    ").replace("\N{NO-BREAK SPACE}", " ")
+
+
+def _draw_sheet(opened: SegmentDataset, output: Path, *, number: int, titles: bool = False, **options) -> int:
+    import numpy as np
+
+    from SkullGANLib.segments.sheet import contact_sheet, write_png
+
+    rows = np.unique(np.linspace(0, len(opened) - 1, max(1, min(number, len(opened)))).astype(int))
+    facts = [[str(i), *(opened.table[name][i] for name in ("region", "side"))] for i in rows]
+    captions = [" ".join(filter(None, words)) for words in facts] if titles else None
+    write_png(output, contact_sheet(opened.hu[rows], titles=captions, **options))
+    return len(rows)
+
+
+def _summary(opened: SegmentDataset) -> str:
+    counts, meta = opened.meta.counts, opened.meta
+    subjects = "1 subject" if counts["subjects"] == 1 else f"{counts['subjects']} subjects"
+    shape = f"{meta.size}x{meta.size} pixels of {meta.spacing_mm:g} mm"
+    return f"{counts['segments']} {meta.kind} segments of {subjects}, {shape}, {meta.dtype}"
+
+
+def _share(text: str) -> tuple[str, float]:
+    name, _, share = text.partition("=")
+    try:
+        return name, float(share)
+    except ValueError as error:
+        raise InputError(f'"{text}" is not a part and its share.', "Write for example --part train=0.5.") from error
+
+
+@contextlib.contextmanager
+def _notes() -> Iterator[None]:
+    """Show what the library warns of as notes on the screen."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    for warning in caught:
+        click.echo(f"Note: {warning.message}")

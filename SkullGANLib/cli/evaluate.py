@@ -1,0 +1,92 @@
+"""``skullgan evaluate``: compare synthetic with real segments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from SkullGANLib.cli import common
+from SkullGANLib.errors import InputError
+from SkullGANLib.progress import Progress
+
+if TYPE_CHECKING:
+    from SkullGANLib.evaluate.report import Report, Source
+
+
+@click.command(short_help="Compare synthetic with real segments.")
+@click.option("--real", required=True, type=click.Path(path_type=Path), help="Data set or .npy of real segments.")
+@click.option("--synthetic", required=True, type=click.Path(path_type=Path), help="Data set or .npy of synthetic ones.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Report folder to make.")
+@click.option(
+    "--split",
+    default="all",
+    show_default=True,
+    type=click.Choice(["all", "train", "test"]),
+    help="Part of the real set to compare with.",
+)
+@click.option("--metric", "metrics", multiple=True, help="Compute only this metric; may be given several times.")
+@click.option("--spacing", "spacing_mm", type=float, help="Pixel size in mm of a .npy array.  [default: 0.45]")
+@click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap and of the examples shown.")
+@click.option("--overwrite", is_flag=True, help="Replace a report that is there already.")
+@common.command
+def evaluate(
+    real: Path,
+    synthetic: Path,
+    out: Path,
+    split: str,
+    metrics: tuple[str, ...],
+    spacing_mm: float | None,
+    seed: int,
+    overwrite: bool,
+    progress: Progress,
+) -> None:
+    """Compare synthetic with real segments and write a report folder.
+
+    The folder holds report.html, metrics.json, summary.csv, segments.csv and the pictures.
+    """
+    from SkullGANLib.evaluate.report import evaluate_datasets
+
+    found = evaluate_datasets(
+        _open(real),
+        _open(synthetic),
+        out,
+        split=split,
+        metrics=list(metrics) or None,
+        spacing_mm=spacing_mm,
+        seed=seed,
+        overwrite=overwrite,
+        progress=progress,
+    )
+    _print(found, out)
+
+
+def _open(path: Path) -> Source:
+    from SkullGANLib.segments.arrays import open_npy
+    from SkullGANLib.segments.dataset import SegmentDataset
+
+    if path.suffix.lower() == ".npy":
+        return open_npy(path)
+    if path.is_file():
+        raise InputError(f"{path} is neither a data set folder nor a .npy array.", "Give one of the two.")
+    return SegmentDataset.open(path)
+
+
+def _print(report: Report, out: Path) -> None:
+    from SkullGANLib.evaluate.page import HEADINGS, headline_rows, interval_words, number_words, p_words
+
+    rows = [HEADINGS]
+    for title, *figures in headline_rows(report):
+        p = p_words(figures[2].detail["p"])
+        values = [number_words(figure.value, figure.unit) for figure in figures]
+        intervals = [f"({interval_words(figure)})" if figure.interval else "" for figure in figures]
+        rows += [(title, *values[:3], p, values[3]), ("", *intervals[:3], "", intervals[3])]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    if len(rows) > 1:
+        for row in rows:
+            click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        click.echo("In brackets: 95 % bootstrap intervals.")
+    for warning in report.warnings:
+        click.echo(f"Note: {warning}")
+    click.echo(f"Pictures and the page report.html are in {out}.")

@@ -1,0 +1,77 @@
+"""``skullgan generate``: draw synthetic segments from a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from SkullGANLib.cli import common
+from SkullGANLib.errors import InputError
+from SkullGANLib.progress import Progress
+
+if TYPE_CHECKING:
+    from SkullGANLib.models.folder import Model
+
+
+@click.command(short_help="Draw synthetic segments from a model.")
+@click.option("--model", "folder", type=click.Path(path_type=Path), help="Model folder or training run.")
+@click.option("--from", "released", type=click.Path(path_type=Path), help="Released weights (.pth) instead of a model.")
+@click.option("--window-hu", nargs=2, type=float, help="HU that -1 and 1 of --from stand for, where it is not known.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Data set folder, .npy, .nrrd or .png.")
+@click.option("--count", default=100, show_default=True, type=click.IntRange(1), help="Number of segments.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="The same seed draws the same ones.")
+@click.option("--first", default=0, show_default=True, type=click.IntRange(0), help="Number of the first segment.")
+@click.option("--batch-size", type=click.IntRange(1), help="Drawn at once.  [default: as memory allows]")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
+@click.option("--slice-mm", default=3.1, show_default=True, help="Stated distance between the slices of a stack.")
+@click.option("--sheet", type=click.Path(path_type=Path), help="Also write a contact sheet (.png).")
+@click.option("--batch-statistics", is_flag=True, help="As the released code: each image depends on its batch.")
+@click.option("--overwrite", is_flag=True, help="Replace what is there already.")
+@common.command
+def generate(
+    folder: Path | None,
+    released: Path | None,
+    window_hu: tuple[float, float] | None,
+    out: Path,
+    count: int,
+    seed: int,
+    first: int,
+    batch_size: int | None,
+    device: str,
+    slice_mm: float,
+    sheet: Path | None,
+    batch_statistics: bool,
+    overwrite: bool,
+    progress: Progress,
+) -> None:
+    """Draw synthetic segments. The suffix of --out decides the format; without one it becomes a data set.
+
+    Segment number i of a seed is the same one on every device and for every batch size.
+    """
+    from SkullGANLib.generate.export import check_target, write_segments, write_sheet
+    from SkullGANLib.generate.sample import generate_segments
+
+    check_target(out, overwrite=overwrite)
+    model = _open(folder, released, window_hu)
+    hu = generate_segments(
+        model, count, seed, batch_size, device, progress, first=first, batch_statistics=batch_statistics
+    )
+    options = {"seed": seed, "first": first, "slice_mm": slice_mm, "overwrite": overwrite}
+    path = write_segments(out, hu, model, **options, progress=progress)
+    click.echo(f"{count} segments of {hu.shape[1]}x{hu.shape[2]} pixels: {path}")
+    if sheet is not None:
+        click.echo(f"Picture: {write_sheet(sheet, hu, model)}")
+
+
+def _open(folder: Path | None, released: Path | None, window_hu: tuple[float, float] | None) -> Model:
+    if (folder is None) == (released is None):
+        raise InputError("It is not clear which model to draw from.", "Give either --model or --from.")
+    if folder is not None:
+        from SkullGANLib.models.folder import load_model
+
+        return load_model(folder)
+    from SkullGANLib.models.released import load_released
+
+    return load_released(released, window_hu=window_hu)

@@ -1,0 +1,80 @@
+"""``skullgan train``: train a generative model on a segment data set; run again to resume."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from SkullGANLib.cli import common
+from SkullGANLib.progress import Progress
+
+if TYPE_CHECKING:
+    from SkullGANLib.train.options import TrainOptions
+
+
+@click.command(short_help="Train a generative model on a segment data set; run again to resume.")
+@click.option(
+    "--data", multiple=True, type=click.Path(path_type=Path), help="Segment data set; may be given several times."
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder; an existing run is resumed.")
+@click.option(
+    "--preset", default="compact", show_default=True, help="paper, released, compact, demo, or a TOML file like theirs."
+)
+@click.option("--images", type=int, help="Length of the training in images.")
+@click.option("--epochs", type=float, help="Length of the training in passes over the data.")
+@click.option("--batch-size", type=int, help="Images in a step.")
+@click.option("--device", help="auto, cpu, cuda, cuda:1 or mps.  [default: auto]")
+@click.option("--seed", type=int, help="Seed of weights, data order, latents and noise.")
+@click.option("--init", type=click.Path(path_type=Path), help="Model folder, run or released .pth to start from.")
+@click.option("--window-hu", nargs=2, type=float, help="HU that become -1 and 1.  [default: those of the data]")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any other option, such as gate=off.")
+@click.option("--dry-run", is_flag=True, help="Show options, parameters and memory, and stop.")
+@common.command
+def train(
+    data: tuple[Path, ...],
+    out: Path | None,
+    preset: str,
+    settings: tuple[str, ...],
+    dry_run: bool,
+    progress: Progress,
+    **given: object,
+) -> None:
+    """Train a generative model. The same command again goes on where it stopped; Ctrl-C stops and saves.
+
+    The run folder holds options.json, stats.jsonl, samples, checkpoints and the model so far, ready for generate.
+    """
+    from SkullGANLib.train.options import load_options, parse_setting
+
+    overrides = {key: value for key, value in given.items() if value is not None}
+    overrides |= dict(parse_setting(text) for text in settings)
+    options = load_options(preset, {**overrides, "data": [path.resolve() for path in data], "out": out})
+    if dry_run:
+        _show(options)
+        return
+    from SkullGANLib.models.folder import load_card
+    from SkullGANLib.train import run
+
+    before = run.images_seen(out) if out else 0
+    folder = run.train(options, progress=progress)
+    card = load_card(folder / "model")
+    done = "This run had finished already" if before >= card.images_seen else "Training has finished"
+    click.echo(f"{done}: {card.images_seen} images seen.")
+    click.echo(f"Model: {folder / 'model'}")
+    click.echo(f"Pictures: {folder / 'samples'}")
+
+
+def _show(options: TrainOptions) -> None:
+    import json
+
+    import torch
+
+    family, network = options.known_family, options.network_options
+    click.echo(json.dumps(options.resolved(), indent=2))
+    with torch.device("meta"):
+        parts = {"Generator": family.build_generator(network), "Discriminator": family.build_discriminator(network)}
+    for name, part in parts.items():
+        click.echo(f"{name}: {sum(p.numel() for p in part.parameters()):,} parameters")
+    gib = family.memory(network, options.batch_size, training=True) / 2**30
+    click.echo(f"Memory for training at batch size {options.batch_size}: about {gib:.1f} GiB")

@@ -1,0 +1,141 @@
+"""The pictures of the report: violins, examples with their nearest real segment, real beside synthetic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from SkullGANLib.evaluate.distributions import HEADLINE, MEASURES
+from SkullGANLib.evaluate.nearest import Nearest, find_nearest, matched
+from SkullGANLib.evaluate.page import p_words
+from SkullGANLib.evaluate.radiological import INTENSITY_THRESHOLD_HU
+from SkullGANLib.evaluate.registry import EvaluationInput, MetricResult, picture
+from SkullGANLib.segments.sheet import contact_sheet, write_png
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
+
+COLOURS = {"real": "#3b6ea8", "synthetic": "#d9822b"}
+WINDOW_HU = (0.0, 2700.0)
+DIFFERENCE_HU = 1000.0
+DPI = 150
+MARGIN_ROWS = 8
+
+
+@picture("violin.png", title="How the two sets are distributed", needs=HEADLINE)
+def violin_picture(given: EvaluationInput, results: dict[str, MetricResult], path: Path) -> None:
+    """Three panels, a violin for each set, with quartiles (lines) and mean (dot)."""
+    figure = _figure(10.5, 4.5)
+    for axes, name in zip(figure.subplots(1, len(HEADLINE)), HEADLINE, strict=True):
+        result = results[name]
+        values = {each: result.columns[each][name] for each in COLOURS}
+        ks, p = result.figures["ks"], p_words(result.figures["ks"].detail["p"])
+        unit = f" ({result.unit})" if result.unit else ""
+        test = f"KS {ks.value:.2f}, p {p if p.startswith('<') else f'= {p}'}"
+        draw_violins(axes, values, f"{MEASURES[name]}{unit}\n{test}")
+    _save(figure, path)
+
+
+def draw_violins(axes: Axes, values: dict[str, np.ndarray], title: str) -> None:
+    """Draw one violin for each entry of ``values``; what is not finite is left out."""
+    for position, (name, sample) in enumerate(values.items()):
+        sample = sample[np.isfinite(sample)]
+        low, median, high = np.quantile(sample, [0.25, 0.5, 0.75])
+        colour = COLOURS.get(name, "#666666")
+        if np.ptp(sample) > 0:
+            body = axes.violinplot(sample, [position], widths=0.85, showextrema=False, points=200)["bodies"][0]
+            body.set(facecolor=colour, edgecolor="black", alpha=0.75, linewidth=0.8)
+        axes.vlines(position, low, high, color="black", linewidth=5)
+        axes.hlines(median, position - 0.16, position + 0.16, color="black", linewidth=2)
+        axes.plot(position, sample.mean(), "o", markersize=7, markerfacecolor="white", markeredgecolor="black")
+    axes.set_title(title, fontsize=16, pad=10)
+    axes.set_xticks(range(len(values)), list(values), fontsize=15)
+    axes.tick_params(axis="y", labelsize=13)
+    axes.set_xlim(-0.6, len(values) - 0.4)
+    axes.locator_params(axis="y", nbins=5)
+    axes.grid(axis="y", alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+@picture("nearest.png", title="Synthetic segments and their nearest real ones", needs=("nearest",))
+def nearest_picture(given: EvaluationInput, results: dict[str, MetricResult], path: Path, *, rows: int = 4) -> None:
+    """The closest pairs and some drawn at random: synthetic, nearest real, difference in HU."""
+    found = find_nearest(given)
+    order = np.argsort(found.mse_hu2, kind="stable")
+    rows = min(rows, len(order))
+    random = np.random.default_rng(given.seed).choice(len(order), rows, replace=False)
+    chosen = np.concatenate([order[:rows], random])
+    pairs = Nearest(found.index[chosen], found.mse_hu2[chosen], found.mirrored[chosen])
+    synthetic, nearest = np.asarray(given.synthetic.hu[chosen], np.float32), matched(given.training.hu, pairs)
+    images = np.stack([synthetic, nearest, synthetic - nearest], axis=1)[:, :, : _last_row(synthetic, nearest)]
+
+    figure = _figure(13.5, rows * (4.2 * images.shape[2] / images.shape[3] / 2 + 0.25) + 1.5)
+    for half, title, part in zip(
+        figure.subfigures(1, 2, wspace=0.03), ("The closest", "Drawn at random"), (0, rows), strict=True
+    ):
+        half.suptitle(title, fontsize=16)
+        grid = half.subplots(rows, 3, squeeze=False)
+        for i, axes in enumerate(grid, start=part):
+            titles = (
+                f"synthetic {given.synthetic.rows[chosen[i]]}",
+                f"real {given.training.rows[pairs.index[i]]}{', mirrored' if pairs.mirrored[i] else ''}",
+                f"{np.sqrt(pairs.mse_hu2[i]):.0f} HU apart",
+            )
+            bone, _, difference = (_show(*each) for each in zip(axes, images[i], titles, (0, 0, 1), strict=True))
+        _colour_bar(half, bone, grid[:, :2], "HU")
+        _colour_bar(half, difference, grid[:, 2:], "synthetic less real, HU")
+    _save(figure, path)
+
+
+@picture("montage.png", title="Real (left) beside synthetic (right), drawn at random")
+def montage_picture(
+    given: EvaluationInput, results: dict[str, MetricResult], path: Path, *, columns: int = 4, rows: int = 4
+) -> None:
+    """A sheet of real segments to the left, of synthetic ones to the right."""
+    generator = np.random.default_rng(given.seed)
+    count = min(columns * rows, *map(len, given.sets))
+    sheets = []
+    for each in given.sets:
+        chosen = np.sort(generator.choice(len(each), count, replace=False))
+        titles = [f"{each.name} {row}" for row in each.rows[chosen]]
+        sheets.append(contact_sheet(np.asarray(each.hu[chosen]), columns=columns, titles=titles, window_hu=WINDOW_HU))
+    gap = np.full((sheets[0].shape[0], 12), 255, np.uint8)
+    write_png(path, np.concatenate([sheets[0], gap, sheets[1]], axis=1))
+
+
+def _figure(width_in: float, height_in: float) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width_in, height_in), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save(figure: Figure, path: Path) -> None:
+    figure.savefig(path, dpi=DPI, metadata={"Software": None})
+
+
+def _last_row(*segments: np.ndarray) -> int:
+    """Where to cut off the empty lower part of what is shown."""
+    rows = np.flatnonzero((np.concatenate(segments) > INTENSITY_THRESHOLD_HU).any((0, 2)))
+    return int(rows.max(initial=0)) + MARGIN_ROWS
+
+
+def _show(axes: Axes, image: np.ndarray, title: str, is_difference: bool) -> AxesImage:
+    axes.set_title(title, fontsize=12)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    low, high = (-DIFFERENCE_HU, DIFFERENCE_HU) if is_difference else WINDOW_HU
+    colours = "RdBu_r" if is_difference else "gray"
+    return axes.imshow(image, cmap=colours, vmin=low, vmax=high, interpolation="nearest")
+
+
+def _colour_bar(figure: Figure, image: AxesImage, axes: np.ndarray, label: str) -> None:
+    bar = figure.colorbar(image, ax=list(axes.flat), location="bottom", shrink=0.8, aspect=30, pad=0.02)
+    bar.set_label(label, fontsize=12)
+    bar.ax.tick_params(labelsize=11)

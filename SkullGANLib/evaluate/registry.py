@@ -1,0 +1,246 @@
+"""What an evaluation is given, what a metric returns, and the lists of metrics, features and pictures known by name.
+
+A metric is a registered function of arrays, tables and cached features; it knows no network and no path.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from SkullGANLib.errors import InputError
+from SkullGANLib.progress import Progress
+
+MODULES = ("distributions", "nearest", "plots")
+"""Files of this package that register metrics, features or pictures, in the order of the report."""
+UNKNOWN_SUBJECT = {"", "unknown"}
+
+
+@dataclass(frozen=True)
+class EvaluatedSet:
+    """One of the two sets of segments that are compared.
+
+    Attributes:
+        name: "real" or "synthetic", as in the report.
+        hu: (N, H, W) HU; may be memory-mapped.
+        fingerprint: content hash, under which features are cached.
+        table: columns of length N, as in ``segments.table``; may be empty.
+        rows: (N,) row of each segment in the data set it comes from.
+        kind: what the data set says it is; empty if it says nothing.
+        split: which part of the data set was taken.
+    """
+
+    name: str
+    hu: np.ndarray
+    fingerprint: str
+    table: Mapping[str, np.ndarray] = field(default_factory=dict)
+    rows: np.ndarray = field(default_factory=lambda: np.empty(0, int))
+    kind: str = ""
+    split: str = "all"
+
+    def __post_init__(self) -> None:
+        if not len(self.rows):
+            object.__setattr__(self, "rows", np.arange(len(self.hu)))
+
+    def __len__(self) -> int:
+        return len(self.hu)
+
+    @property
+    def subjects(self) -> np.ndarray | None:
+        """(N,) pseudonyms, or None unless every segment's subject is known."""
+        subjects = self.table.get("subject")
+        if subjects is None or not len(subjects) or UNKNOWN_SUBJECT & set(subjects.tolist()):
+            return None
+        return subjects
+
+
+@dataclass
+class EvaluationInput:
+    """Everything a metric may look at.
+
+    Attributes:
+        real, synthetic: the two sets.
+        spacing_mm: pixel size of both.
+        seed: of every random draw.
+        training: the real segments that a model may have been trained on, where the data set marks them; else ``real``.
+        progress: for features and metrics that take more than a second.
+        cache: features by (content hash of the set, name and version of the extractor).
+    """
+
+    real: EvaluatedSet
+    synthetic: EvaluatedSet
+    spacing_mm: float
+    seed: int = 0
+    training: EvaluatedSet | None = None
+    progress: Progress | None = None
+    cache: dict[tuple[str, str], Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.training is None:
+            self.training = self.real
+
+    @property
+    def sets(self) -> tuple[EvaluatedSet, EvaluatedSet]:
+        """Real, then synthetic."""
+        return self.real, self.synthetic
+
+    def feature(self, name: str, of: EvaluatedSet) -> Any:
+        """The feature called ``name`` of a set, computed on first use and kept for every other metric."""
+        extractor = FEATURES[name]
+        key = (of.fingerprint, f"{name}:{extractor.version}:{self.spacing_mm}")
+        if key not in self.cache:
+            self.cache[key] = extractor.function(of, self.spacing_mm, self.progress)
+        return self.cache[key]
+
+
+class Figure(BaseModel):
+    """One number with what is needed to trust it.
+
+    Attributes:
+        value: the number; None where it cannot be known.
+        unit: empty for a ratio.
+        interval: 95 % bootstrap interval, low and high; None where there is none.
+        n: segments behind it.
+        subjects: subjects behind it; None where unknown.
+        resampled: what the interval was resampled over: "subjects", "segments", or both sets' where they differ.
+        seed: of the resampling.
+        detail: further numbers, such as the p of a test.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    value: float | None
+    unit: str = ""
+    interval: tuple[float, float] | None = None
+    n: int = 0
+    subjects: int | None = None
+    resampled: str | None = None
+    seed: int = 0
+    detail: dict[str, Any] = Field(default_factory=dict)
+
+
+class MetricResult(BaseModel):
+    """What a metric returns.
+
+    Attributes:
+        name, title, unit: as registered.
+        figures: by name, each with its own interval.
+        warnings: whole sentences for the reader.
+        columns: values for each segment, by set and column name, for ``segments.csv``; not part of the JSON.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    name: str = ""
+    title: str = ""
+    unit: str = ""
+    figures: dict[str, Figure] = Field(default_factory=dict)
+    warnings: list[str] = Field(default_factory=list)
+    columns: dict[str, dict[str, np.ndarray]] = Field(default_factory=dict, exclude=True)
+
+
+@dataclass(frozen=True)
+class Registered:
+    """An entry of one of the lists below.
+
+    Attributes:
+        name: how it is called for.
+        function: what it does; its signature is given at the decorator.
+        title: for the reader.
+        unit: of a metric.
+        needs: names of the features it uses; they are computed before it, once for all.
+        version: of a feature's extractor, part of its cache key: raise it when its numbers change.
+        headline: whether a metric belongs in the first table of the report.
+        default: whether it takes part when no metrics are named.
+    """
+
+    name: str
+    function: Callable
+    title: str = ""
+    unit: str = ""
+    needs: tuple[str, ...] = ()
+    version: str = "1"
+    headline: bool = False
+    default: bool = True
+
+
+METRICS: dict[str, Registered] = {}
+FEATURES: dict[str, Registered] = {}
+PICTURES: dict[str, Registered] = {}
+
+
+def metric(
+    name: str,
+    *,
+    title: str,
+    unit: str = "",
+    needs: tuple[str, ...] = (),
+    headline: bool = False,
+    default: bool = True,
+) -> Callable[[Callable], Callable]:
+    """Register ``function(given: EvaluationInput) -> MetricResult`` under ``name``."""
+    return _register(METRICS, Registered(name, len, title, unit, needs, headline=headline, default=default))
+
+
+def feature(name: str, *, version: str = "1") -> Callable[[Callable], Callable]:
+    """Register ``function(of: EvaluatedSet, spacing_mm, progress) -> Any`` as an extractor that metrics may need."""
+    return _register(FEATURES, Registered(name, len, version=version))
+
+
+def picture(name: str, *, title: str, needs: tuple[str, ...] = ()) -> Callable[[Callable], Callable]:
+    """Register ``function(given: EvaluationInput, results: dict[str, MetricResult], path: Path) -> None``.
+
+    It writes a PNG at ``path``. ``needs`` names metrics here: without their results there is no picture.
+    """
+    return _register(PICTURES, Registered(name, len, title, needs=needs))
+
+
+def load_metrics() -> dict[str, Registered]:
+    """Every registered metric by name, in the order of the report."""
+    for module in MODULES:
+        importlib.import_module(f"SkullGANLib.evaluate.{module}")
+    return METRICS
+
+
+def choose_metrics(names: list[str] | tuple[str, ...] | None) -> list[Registered]:
+    """The metrics called ``names``, or those that take part by default.
+
+    Raises:
+        InputError: an unknown name; says which known one is nearest.
+    """
+    known = load_metrics()
+    if names is None:
+        return [entry for entry in known.values() if entry.default]
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0)
+            raise InputError(
+                f"There is no metric '{name}'; the nearest is '{near[0]}'.", f"Choose from: {', '.join(known)}."
+            )
+    return [known[name] for name in dict.fromkeys(names)]
+
+
+def compute(entry: Registered, given: EvaluationInput) -> MetricResult:
+    """Run one metric and put its name, title and unit on the result."""
+    for name in entry.needs:
+        for each in given.sets:
+            given.feature(name, each)
+    result = entry.function(given)
+    return result.model_copy(update={"name": entry.name, "title": entry.title, "unit": entry.unit})
+
+
+def _register(where: dict[str, Registered], entry: Registered) -> Callable[[Callable], Callable]:
+    def add(function: Callable) -> Callable:
+        known = where.get(entry.name)
+        if known is not None and known.function.__qualname__ != function.__qualname__:
+            raise ValueError(f"'{entry.name}' is registered twice.")
+        where[entry.name] = replace(entry, function=function)
+        return function
+
+    return add

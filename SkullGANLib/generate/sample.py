@@ -1,0 +1,93 @@
+"""Draw segments from a model: image i of a seed is the same one on every device and for every batch size."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+
+from SkullGANLib.errors import InputError, ResourceError
+from SkullGANLib.models.device import free_memory, memory_advice, resolve_device
+from SkullGANLib.models.folder import Model
+from SkullGANLib.progress import Progress, report
+
+BONE_FLOOR_HU = 10.0
+"""Below this the paper counts no pixel as bone. A tanh never quite reaches the background, which is exactly 0."""
+
+_MEMORY_SHARE = 0.5  # of what is free
+_LARGEST_BATCH = {"cpu": 16, "cuda": 256, "mps": 64}  # larger ones bring no speed
+
+
+def generate_segments(
+    model: Model,
+    n: int,
+    seed: int = 0,
+    batch_size: int | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
+    *,
+    first: int = 0,
+    condition: np.ndarray | None = None,
+    batch_statistics: bool = False,
+    background_below_hu: float | None = BONE_FLOOR_HU,
+) -> np.ndarray:
+    """Synthetic segments in HU, clamped to the model's intensity window, background exactly as in the training data.
+
+    Args:
+        model: from ``load_model``.
+        n: how many.
+        seed: of the latents; the same seed gives the same images.
+        batch_size: images drawn at once; as memory allows if not given.
+        device: auto, cpu, cuda, cuda:N or mps.
+        progress: told the images drawn.
+        first: number of the first image; 0 to n - 1 and n to 2n - 1 are two halves of one set.
+        condition: (n, k) what each image is asked to be, for families that take it.
+        batch_statistics: the released code's behaviour: BatchNorm uses each batch's own statistics, so that an image
+            depends on the others in its batch.
+        background_below_hu: pixels less than this above the background become background; None leaves them.
+
+    Returns:
+        (n, size, size) float32 HU.
+
+    Raises:
+        InputError: an impossible number, or a condition that the family does not take.
+        ResourceError: not enough memory.
+    """
+    if n < 1 or first < 0 or seed < 0 or (batch_size is not None and batch_size < 1):
+        raise InputError("Numbers of images and seeds count from 0, and at least one image is needed.", "Correct them.")
+    if condition is not None and not model.family.conditions:
+        raise InputError(f"The model's family, {model.card.family}, takes no conditions.", "Leave them out.")
+    where, network = resolve_device(device), model.network
+    if 4 * n * network.size**2 > free_memory(torch.device("cpu")):
+        raise ResourceError(f"{n} images do not fit into memory.", "Draw them in parts, with --first.")
+    size = min(batch_size or fitting_batch(model, where), n)
+    hu = np.empty((n, network.size, network.size), np.float32)
+    with memory_advice(f"Use a smaller --batch-size than {size}."), torch.no_grad():
+        generator = model.generator.to(where).eval()
+        if batch_statistics:  # a copy, since the running statistics change in train mode
+            generator = copy.deepcopy(generator).train()
+        for start in range(0, n, size):
+            report(progress, start, n, "Generating")
+            part = slice(start, min(start + size, n))
+            asked = None if condition is None else torch.as_tensor(condition[part], device=where)
+            indices = range(first + part.start, first + part.stop)
+            images = model.family.sample(generator, network, seed, indices, asked)
+            hu[part] = _as_hu(images[:, 0].float().cpu().numpy(), model, background_below_hu)
+    report(progress, n, n, "Generating")
+    return hu
+
+
+def fitting_batch(model: Model, device: torch.device) -> int:
+    """The batch size that about half of the free memory holds, between 1 and where larger ones bring no speed."""
+    need = [model.family.memory(model.network, batch, training=False) for batch in (1, 2)]
+    images = int((_MEMORY_SHARE * free_memory(device) - need[0]) / (need[1] - need[0])) + 1
+    return max(1, min(images, _LARGEST_BATCH[device.type]))
+
+
+def _as_hu(unit: np.ndarray, model: Model, background_below_hu: float | None) -> np.ndarray:
+    background_hu = model.card.background_hu
+    hu = model.window.to_hu(np.clip(unit, -1, 1))
+    if background_below_hu is not None:
+        hu[hu < background_hu + background_below_hu] = background_hu
+    return hu

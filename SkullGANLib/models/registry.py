@@ -1,0 +1,157 @@
+"""What a family of generative models must offer, and the list of those there are.
+
+``train``, ``generate``, ``evaluate`` and the module's panel work with whatever is registered. A family is one file of
+this package with an object called ``FAMILY``; nothing else has to be told of it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from SkullGANLib.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+    from pydantic import BaseModel
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one training step gets.
+
+    Attributes:
+        images: (B, 1, H, W) float32 in [-1, 1], on the device.
+        condition: (B, k) float32 on the device, or None.
+        seed: of the run.
+        first: images drawn before this batch; with ``seed`` it fixes every random number of the step.
+        epoch: ``first`` over the size of the training set.
+        done: share of the whole training that lies behind, 0 to 1.
+    """
+
+    images: torch.Tensor
+    condition: torch.Tensor | None
+    seed: int
+    first: int
+    epoch: float
+    done: float
+
+
+class Trainer(Protocol):
+    """A family's mathematics of training; the loop brings data, device, EMA, logging, checkpoints and cancelling.
+
+    Attributes:
+        networks: name to network, of which ``"generator"`` is the one to sample from.
+        optimizers: name to optimizer, whose states a checkpoint keeps.
+    """
+
+    networks: dict[str, torch.nn.Module]
+    optimizers: dict[str, torch.optim.Optimizer]
+
+    def step(self, batch: Batch) -> dict[str, float]:
+        """Train on one batch and return figures worth logging; nothing is updated from a loss that is not finite.
+
+        Raises:
+            FloatingPointError: when a loss is not finite.
+        """
+
+    def state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """What else resuming needs: plain values that JSON can hold, and tensors."""
+
+    def load_state(self, values: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+        """Take back what ``state`` gave."""
+
+
+class Family(Protocol):
+    """A registry entry.
+
+    Attributes:
+        name: the word used on the command line and in files.
+        title: one line for people.
+        network: pydantic model of the network options; has ``size``, the height and width in pixels.
+        recipe: pydantic model of the training options.
+        trainer: called with (recipe, network, generator, discriminator).
+        conditions: columns of a segment table that a sample can be asked for.
+    """
+
+    name: str
+    title: str
+    network: type[BaseModel]
+    recipe: type[BaseModel]
+    trainer: type[Trainer]
+    conditions: tuple[str, ...]
+
+    def build_generator(self, network: BaseModel) -> torch.nn.Module:
+        """A freshly initialised generator."""
+
+    def build_discriminator(self, network: BaseModel) -> torch.nn.Module:
+        """A freshly initialised discriminator."""
+
+    def latent(
+        self, network: BaseModel, seed: int, indices: Iterable[int], stream: int = 0
+    ) -> tuple[torch.Tensor, ...]:
+        """What the generator takes, for the images ``indices`` of ``seed``; on the CPU."""
+
+    def sample(
+        self,
+        generator: torch.nn.Module,
+        network: BaseModel,
+        seed: int,
+        indices: Iterable[int],
+        condition: torch.Tensor | None = None,
+        stream: int = 0,
+    ) -> torch.Tensor:
+        """(n, 1, H, W) images in [-1, 1] on the generator's device."""
+
+    def realness(self, discriminator: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
+        """(n,) the discriminator's probability that images (n, 1, H, W) in [-1, 1] are real."""
+
+    def feature_maps(self, network: BaseModel) -> tuple[str, ...]:
+        """Names of the generator's modules whose outputs serve label synthesis, coarse to fine."""
+
+    def memory(self, network: BaseModel, batch: int, *, training: bool) -> int:
+        """Estimated bytes of device memory."""
+
+
+class _Families(Mapping[str, Family]):
+    """Name to family; the files are imported when the first one is asked for, since they import torch."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Family] | None = None
+
+    def _all(self) -> dict[str, Family]:
+        if self._found is None:
+            import SkullGANLib.models as package
+
+            modules = [
+                importlib.import_module(f"{package.__name__}.{m.name}") for m in pkgutil.iter_modules(package.__path__)
+            ]
+            families = [module.FAMILY for module in modules if hasattr(module, "FAMILY")]
+            self._found = {family.name: family for family in families}
+        return self._found
+
+    def __getitem__(self, name: str) -> Family:
+        return self._all()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+
+FAMILIES: Mapping[str, Family] = _Families()
+
+
+def get_family(name: str) -> Family:
+    """The family called ``name``.
+
+    Raises:
+        InputError: there is none; the advice lists those there are.
+    """
+    if name not in FAMILIES:
+        raise InputError(f"There is no model family called {name!r}.", f"Choose one of: {', '.join(FAMILIES)}.")
+    return FAMILIES[name]

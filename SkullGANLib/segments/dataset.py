@@ -1,0 +1,358 @@
+"""The segment data set: a folder of standard files that prepare writes and every other step reads."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from SkullGANLib.errors import FormatError, InputError
+from SkullGANLib.files import replace_folder, restore_interrupted, sha256_of
+from SkullGANLib.progress import Progress, report
+from SkullGANLib.segments import store
+from SkullGANLib.segments.arrays import check_segments, finite_blocks, npy_sha256
+from SkullGANLib.segments.meta import META_FILE, DatasetMeta, Kind, parse_meta
+from SkullGANLib.segments.splits import split_by_segment, split_by_subject
+from SkullGANLib.segments.table import Table, complete_table, nearest_name, select_rows, stack_tables, table_bytes
+
+LabelSets = Mapping[str, np.ndarray]
+
+
+class SegmentDataset:
+    """Segments, their table and what is known of their origin.
+
+    Attributes:
+        path: the folder; None for a selection that lives in memory.
+        meta: the content of ``dataset.json``.
+        hu: (N, size, size) int16 or float32 HU, memory-mapped read-only; size is 128 but in small presets.
+        table: column name to array of length N; see ``segments.table.COLUMNS``.
+        label_sets: name to (N, size, size) uint8, memory-mapped.
+    """
+
+    def __init__(
+        self, path: Path | None, meta: DatasetMeta, hu: np.ndarray, table: Table, label_sets: LabelSets
+    ) -> None:
+        self.path, self.meta, self.hu, self.table = path, meta, hu, table
+        self.label_sets = dict(label_sets)
+
+    def __len__(self) -> int:
+        return len(self.hu)
+
+    def __repr__(self) -> str:
+        return (
+            f"<{self.meta.kind} data set of {len(self)} segments, {self.meta.counts['subjects']} subjects, {self.path}>"
+        )
+
+    @property
+    def masks(self) -> np.ndarray | None:
+        """(N, size, size) uint8: 0 background, 1 outer table, 2 diploe, 3 inner table; None where there are none."""
+        return self.label_sets.get(store.TISSUES)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the array and the table: two sets of the same fingerprint hold the same segments and facts."""
+        hashes = self.meta.sha256 or {
+            store.HU_FILE: npy_sha256(self.hu),
+            store.TABLE_FILE: hashlib.sha256(table_bytes(self.table)).hexdigest(),
+        }
+        return hashlib.sha256(f"{hashes[store.HU_FILE]} {hashes[store.TABLE_FILE]}".encode()).hexdigest()
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        hu: np.ndarray,
+        table: Mapping[str, Any] | None,
+        *,
+        kind: Kind,
+        spacing_mm: float = 0.45,
+        background_hu: float = 0.0,
+        sources: Sequence[str | dict] = (),
+        masks: np.ndarray | LabelSets | None = None,
+        model_hash: str | None = None,
+        seed: int | None = None,
+        extra: dict | None = None,
+        overwrite: bool = False,
+        progress: Progress | None = None,
+    ) -> SegmentDataset:
+        """Write a data set, in one step: until it is whole, what was at ``path`` stays.
+
+        Args:
+            path: folder to make.
+            hu: (N, size, size) HU; int16 is kept, every other type becomes float32.
+            table: columns of length N; missing ones are filled (``segments.table.complete_table``).
+            kind: real, synthetic, artificial or phantom.
+            spacing_mm: pixel spacing.
+            background_hu: value of every pixel that is not bone.
+            sources: what the segments were made from: pseudonyms or dictionaries of facts (sha256 of the volume,
+                kernel, kVp); never paths or anything of a patient.
+            masks: (N, size, size) uint8 tissue labels, or several label sets by name.
+            model_hash: for synthetic sets, the generator's hash.
+            seed: seed the set was drawn with.
+            extra: further facts for ``dataset.json``.
+            overwrite: whether a data set at ``path`` may be replaced.
+            progress: told the segments written.
+
+        Raises:
+            InputError: shapes that do not fit, non-finite values, patient data, or a folder that may not be replaced.
+            ResourceError: the disk is full.
+        """
+        hu = check_segments(hu)
+        label_sets = _named(masks)
+        facts = {
+            "kind": kind,
+            "spacing_mm": spacing_mm,
+            "background_hu": background_hu,
+            "sources": list(sources),
+            "model_hash": model_hash,
+            "seed": seed,
+            "extra": extra or {},
+        }
+        parts = {name: [labels] for name, labels in label_sets.items()}
+        with replace_folder(path, overwrite=overwrite, marker=META_FILE) as folder:
+            store.write_folder(folder, [hu], complete_table(table, len(hu)), parts, facts, progress=progress)
+        return cls.open(path)
+
+    @classmethod
+    def open(cls, path: str | Path, *, verify: bool = False, progress: Progress | None = None) -> SegmentDataset:
+        """Open a data set; arrays are memory-mapped, not read.
+
+        Args:
+            path: the folder.
+            verify: also check every hash and value, see ``verify``.
+            progress: told the bytes checked.
+
+        Raises:
+            FormatError: not a data set, of a newer version, incomplete, damaged, or its parts do not fit together.
+        """
+        path = Path(path)
+        restore_interrupted(path)
+        if not path.is_dir():
+            raise FormatError(f"There is no data set at {path}.", "Check the path: a data set is a folder.")
+        dataset = cls(path, *store.read_folder(path))
+        if verify:
+            dataset.verify(progress=progress)
+        return dataset
+
+    def verify(self, *, progress: Progress | None = None) -> SegmentDataset:
+        """Check every file against its hash and every value for being finite; gives the data set back.
+
+        Raises:
+            FormatError: a file differs from what was written, or holds NaN or infinity.
+        """
+        for name, expected in self.meta.sha256.items():
+            if sha256_of(self.path / name, progress=progress) != expected:
+                raise FormatError(
+                    f"{self.path / name} has changed since it was written (its hash is another).",
+                    "Take a whole copy of the data set, or make it again.",
+                )
+        try:
+            for _ in finite_blocks([self.hu], self.hu.dtype):
+                report(progress, 1, 1, "Checking values")
+        except InputError as error:
+            raise FormatError(f"{self.path or 'The data set'}: {error.message}", error.advice) from error
+        return self
+
+    def append(
+        self,
+        hu: np.ndarray,
+        table: Mapping[str, Any] | None,
+        masks: np.ndarray | LabelSets | None = None,
+        *,
+        sources: Sequence[str | dict] = (),
+        progress: Progress | None = None,
+    ) -> None:
+        """Add segments at the end; the set on disk is replaced in one step.
+
+        Args:
+            hu: (n, size, size) HU; one float array makes the whole set float32.
+            table: columns of length n.
+            masks: needed where the set has label sets, by the same names.
+            sources: further sources.
+            progress: told the segments written.
+
+        Raises:
+            InputError: as ``create``; another size; label sets that the set lacks or misses; a set changed meanwhile.
+        """
+        hu = check_segments(hu)
+        label_sets = _named(masks)
+        if hu.shape[1:] != self.hu.shape[1:]:
+            raise InputError(f"The set holds {self.hu.shape[1:]} segments, not {hu.shape[1:]}.", "Resample them first.")
+        if set(label_sets) != set(self.label_sets):
+            raise InputError(
+                f"The set has the label sets {sorted(self.label_sets)}, the new segments {sorted(label_sets)}.",
+                "Give the same ones.",
+            )
+        table = stack_tables([self.table, complete_table(table, len(hu))])
+        parts = {name: [self.label_sets[name], labels] for name, labels in label_sets.items()}
+        facts = self.meta.origin()
+        facts["sources"] = [*facts["sources"], *(source for source in sources if source not in facts["sources"])]
+        self._rewrite(table, facts, [self.hu, hu], parts, progress)
+
+    def select(self, mask_or_indices: np.ndarray | Sequence[int], path: str | Path | None = None) -> SegmentDataset:
+        """Some of the segments, as a new data set: at ``path``, or in memory.
+
+        Args:
+            mask_or_indices: (N,) bool, or row numbers in the order wanted.
+            path: folder to make; None keeps the selection in memory.
+
+        Raises:
+            InputError: nothing is selected, a row does not exist, or ``path`` exists already.
+        """
+        indices = np.asarray(mask_or_indices)
+        if indices.dtype == bool and indices.shape == (len(self),):
+            indices = np.flatnonzero(indices)
+        if indices.size == 0:
+            raise InputError("No segment is selected.", "Widen the choice.")
+        if indices.dtype.kind not in "iu" or indices.ndim != 1 or indices.min() < 0 or indices.max() >= len(self):
+            raise InputError(
+                f"The selection does not fit {len(self)} segments.", "Give row numbers, or one bool for each."
+            )
+        table = select_rows(self.table, indices)
+        hu, label_sets = self.hu[indices], {name: labels[indices] for name, labels in self.label_sets.items()}
+        if path is not None:
+            return SegmentDataset.create(path, hu, table, masks=label_sets, **self.meta.origin())
+        meta = self.meta.model_copy(update={"counts": store.count(table), "sha256": {}})
+        return SegmentDataset(None, meta, hu, table, label_sets)
+
+    def filter(self, **wanted: str | float | Sequence | None) -> np.ndarray:
+        """Row numbers of the segments whose columns hold one of the wanted values.
+
+        Args:
+            **wanted: column name (region, side, plane, split, quality, subject, ...) to a value or a list of values;
+                None leaves that column open.
+
+        Returns:
+            (n,) int64, ascending; empty where none fits.
+
+        Raises:
+            InputError: no such column.
+        """
+        keep = np.ones(len(self), bool)
+        for name, values in wanted.items():
+            if name not in self.table:
+                raise InputError(f'There is no column "{name}".', f'Did you mean "{nearest_name(name, self.table)}"?')
+            if values is not None:
+                keep &= np.isin(self.table[name], np.atleast_1d(values))
+        return np.flatnonzero(keep)
+
+    def split(self, fractions: Mapping[str, float] | None = None, by: str = "subject", seed: int = 0) -> dict[str, int]:
+        """Write the column ``split``.
+
+        Args:
+            fractions: part to share, adding up to 1; half ``train`` and half ``test`` if not given.
+            by: ``subject`` keeps each person in one part; ``paper`` shuffles segments as the paper did, so that a
+                person can be in several parts.
+            seed: the same seed gives the same parts.
+
+        Returns:
+            Part to number of segments.
+
+        Raises:
+            InputError: shares that do not add up to 1, or another ``by``.
+        """
+        fractions = dict(fractions or {"train": 0.5, "test": 0.5})
+        if by not in ("subject", "paper"):
+            raise InputError(f'"{by}" is no way to split.', "Split by subject, or as the paper by segment (paper).")
+        if by == "subject":
+            parts = split_by_subject(self.table["subject"], fractions, seed)
+        else:
+            parts = split_by_segment(len(self), fractions, seed)
+        facts = self.meta.origin()
+        facts["extra"] = {**facts["extra"], "split": {"by": by, "seed": seed, "fractions": fractions}}
+        table = {**self.table, "split": parts}
+        if self.path is None:
+            self.table = table
+            self.__dict__.pop("fingerprint", None)
+        else:
+            self._rewrite(table, facts)
+        return {name: int((parts == name).sum()) for name in fractions}
+
+    def _rewrite(
+        self,
+        table: Table,
+        facts: dict[str, Any],
+        hu_parts: store.Parts | None = None,
+        label_parts: Mapping[str, store.Parts] | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Replace the folder. Arrays not given anew are linked, not copied; so is what a user has put beside them."""
+        if self.path is None:
+            raise InputError("This selection lives in memory only.", "Give select() a path to write it.")
+        arrays = {name: value for name, value in self.meta.sha256.items() if name.endswith(".npy")}
+        anew = {store.TABLE_FILE, META_FILE, *(arrays if hu_parts else ())}
+        with replace_folder(self.path, marker=META_FILE) as folder:
+            if parse_meta(self.path) != self.meta:
+                raise InputError(f"{self.path} was changed by another program.", "Open it again and repeat.")
+            shutil.copytree(
+                self.path,
+                folder,
+                copy_function=store.link_or_copy,
+                ignore=lambda root, names: anew if Path(root) == self.path else set(),
+                dirs_exist_ok=True,
+            )
+            if hu_parts:
+                store.write_folder(folder, hu_parts, table, label_parts or {}, facts, progress=progress)
+            else:
+                store.write_table_and_meta(
+                    folder, table, facts, size=self.meta.size, dtype=self.meta.dtype, array_hashes=arrays
+                )
+        new = SegmentDataset.open(self.path)
+        self.meta, self.hu, self.table, self.label_sets = new.meta, new.hu, new.table, new.label_sets
+        self.__dict__.pop("fingerprint", None)
+
+
+def merge(
+    datasets: Sequence[SegmentDataset],
+    path: str | Path,
+    *,
+    kind: Kind | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> SegmentDataset:
+    """Write several data sets as one, in their order.
+
+    The same pseudonym in two sets is taken for the same person, so that a split by subject stays honest. Label sets
+    are kept where all have them, ``model_hash`` and ``seed`` where all agree, and the column ``split`` as it is.
+
+    Args:
+        datasets: at least one.
+        path: folder to make.
+        kind: of the new set; needed where the kinds differ.
+        overwrite: whether a data set at ``path`` may be replaced.
+        progress: told the segments written.
+
+    Raises:
+        InputError: different spacing, size, background or, without ``kind``, kind.
+    """
+    if not datasets:
+        raise InputError("There is nothing to merge.", "Give at least one data set.")
+    metas = [dataset.meta for dataset in datasets]
+    for name in ("spacing_mm", "size", "background_hu", *(() if kind else ("kind",))):
+        values = list(dict.fromkeys(getattr(meta, name) for meta in metas))
+        if len(values) > 1:
+            advice = "Say which kind the new set is." if name == "kind" else "Merge only sets that agree in it."
+            raise InputError(f"The data sets differ in {name}: {', '.join(map(str, values))}.", advice)
+    facts = metas[0].origin() | {"kind": kind or metas[0].kind, "sources": [], "extra": {}}
+    for meta in metas:
+        facts["sources"] += [source for source in meta.sources if source not in facts["sources"]]
+    for name in ("model_hash", "seed"):
+        if len({getattr(meta, name) for meta in metas}) > 1:
+            facts[name] = None
+    shared = set.intersection(*(set(dataset.label_sets) for dataset in datasets))
+    label_parts = {name: [dataset.label_sets[name] for dataset in datasets] for name in sorted(shared)}
+    table = stack_tables([dataset.table for dataset in datasets])
+    with replace_folder(path, overwrite=overwrite, marker=META_FILE) as folder:
+        store.write_folder(folder, [dataset.hu for dataset in datasets], table, label_parts, facts, progress=progress)
+    return SegmentDataset.open(path)
+
+
+def _named(masks: np.ndarray | LabelSets | None) -> dict[str, np.ndarray]:
+    if masks is None:
+        return {}
+    return dict(masks) if isinstance(masks, Mapping) else {store.TISSUES: np.asarray(masks)}

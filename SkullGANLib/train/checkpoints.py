@@ -1,0 +1,110 @@
+"""Checkpoints: everything needed to resume, as safetensors and JSON, whole or not there."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from SkullGANLib.errors import FormatError
+from SkullGANLib.files import read_json, replace_folder, sha256_of, write_json
+
+FORMAT, VERSION = "skullgan-checkpoint", 1
+STATE_FILE, TENSORS_FILE = "state.json", "tensors.safetensors"
+KEPT = 2  # latest ones, besides the best
+
+Tensors = dict[str, torch.Tensor]
+
+
+def save_checkpoint(folder: Path, images: int, values: dict[str, Any], tensors: Tensors, score: float) -> Path:
+    """Write the checkpoint of ``images`` seen, then remove all but the latest two and the one of the lowest score.
+
+    Args:
+        folder: of the run's checkpoints.
+        images: seen so far; names the checkpoint.
+        values: plain values that JSON can hold.
+        tensors: by name.
+        score: how far the snapshot is from the real images.
+
+    Raises:
+        ResourceError: the disk is full; the older checkpoints stay.
+    """
+    from safetensors.torch import save_file
+
+    path = folder / f"{images:010d}"
+    with replace_folder(path) as temporary:
+        save_file(
+            {name: value.detach().cpu().contiguous() for name, value in tensors.items()}, temporary / TENSORS_FILE
+        )
+        state = {"format": FORMAT, "version": VERSION, "images": images, "score": score, "values": values}
+        state["sha256"] = sha256_of(temporary / TENSORS_FILE)
+        write_json(temporary / STATE_FILE, state)
+    _prune(folder)
+    return path
+
+
+def load_latest(folder: Path) -> tuple[dict[str, Any], Tensors, list[str]] | None:
+    """The newest checkpoint that is whole.
+
+    Returns:
+        Its state (``images``, ``score``, ``values``), its tensors on the CPU, and a sentence for each damaged one that
+        was passed over and removed; None where there are no checkpoints.
+
+    Raises:
+        FormatError: there are some, but none is whole.
+    """
+    paths, damaged = sorted(_all(folder), reverse=True), []
+    for path in paths:
+        try:
+            state, tensors = _load(path)
+        except FormatError as error:
+            damaged.append(error.message)
+            continue
+        for broken in paths[: len(damaged)]:
+            shutil.rmtree(broken, ignore_errors=True)
+        return state, tensors, damaged
+    if damaged:
+        raise FormatError(f"No checkpoint in {folder} is whole: {damaged[0]}", "Start again in another folder.")
+    return None
+
+
+def best_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint of the lowest score."""
+    scores = {path: _score(path) for path in _all(folder)}
+    return min(scores, key=scores.get) if scores else None
+
+
+def _load(path: Path) -> tuple[dict[str, Any], Tensors]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    state = read_json(path / STATE_FILE)
+    if not isinstance(state, dict) or state.get("format") != FORMAT or state.get("version", 0) > VERSION:
+        raise FormatError(f"{path} is no checkpoint of this version.", "Update SkullGAN.")
+    try:
+        if sha256_of(path / TENSORS_FILE) != state["sha256"]:
+            raise FormatError(f"{path} is damaged.", "An older one may be whole.")
+        return state, load_file(path / TENSORS_FILE)
+    except (OSError, KeyError, SafetensorError) as error:
+        raise FormatError(f"{path} is damaged ({error}).", "An older one may be whole.") from error
+
+
+def _prune(folder: Path) -> None:
+    paths = sorted(_all(folder))
+    kept = {*paths[-KEPT:], best_checkpoint(folder)}
+    for path in paths:
+        if path not in kept:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _score(path: Path) -> float:
+    try:
+        return float(read_json(path / STATE_FILE)["score"])
+    except (FormatError, KeyError, TypeError, ValueError):
+        return float("inf")
+
+
+def _all(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("*") if path.is_dir() and path.name.isdecimal()]

@@ -1,0 +1,130 @@
+"""The training set as an endless stream in which image n of a seed is always the same one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from SkullGANLib.errors import InputError
+from SkullGANLib.models.draws import DATA_ORDER, image_rng
+from SkullGANLib.models.window import IntensityWindow
+from SkullGANLib.progress import Progress, report
+from SkullGANLib.segments.dataset import SegmentDataset
+
+_BLOCK = 256  # segments read at once while looking for the extremes
+
+
+class TrainingData:
+    """Segments of one or several data sets, in the order of training.
+
+    Only good segments (quality ``ok``) take part, and where a set is split only those of its part ``train``.
+
+    Args:
+        paths: data set folders; all of one pixel spacing and size.
+        seed: of the order and of the mirroring.
+        mirror: flip half of the images left to right.
+        window_hu: minimum and maximum HU; those of the segments if not given.
+        progress: told the segments looked at.
+
+    Attributes:
+        window: HU to [-1, 1].
+        fingerprint: SHA-256 over the sets and the rows used.
+        card: what a model should say of its training set.
+
+    Raises:
+        InputError: no set, none of it usable, sets that do not fit together, or a single HU value throughout.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        *,
+        seed: int = 0,
+        mirror: bool = True,
+        window_hu: tuple[float, float] | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        if not paths:
+            raise InputError("There is no training data.", "Give a segment data set with --data.")
+        sets = [SegmentDataset.open(path) for path in paths]
+        for name in ("spacing_mm", "size", "background_hu"):
+            values = sorted({getattr(each.meta, name) for each in sets})
+            if len(values) > 1:
+                raise InputError(f"The data sets differ in {name}: {values}.", "Train on sets that agree.")
+        rows = [training_rows(each) for each in sets]
+        if not sum(map(len, rows)):
+            raise InputError("No segment of the training data is usable.", "Check its columns split and quality.")
+        self.seed, self.mirror = seed, mirror
+        self.spacing_mm, self.size, self.background_hu = (
+            sets[0].meta.spacing_mm,
+            sets[0].meta.size,
+            sets[0].meta.background_hu,
+        )
+        self._arrays = [each.hu for each in sets]
+        self._rows = np.concatenate([np.stack([np.full(len(r), k), r], 1) for k, r in enumerate(rows)])
+        self._held_out = [(each.hu, each.filter(split=["test", "val"])) for each in sets if "split" in each.table]
+        digest = hashlib.sha256("".join(each.fingerprint for each in sets).encode() + self._rows.tobytes())
+        self.fingerprint = digest.hexdigest()
+        self.window = self._find_window(progress) if window_hu is None else _window(*window_hu)
+        self.card = {
+            "fingerprint": self.fingerprint,
+            "data_sets": [each.fingerprint for each in sets],
+            "kinds": sorted({each.meta.kind for each in sets}),
+            "segments": len(self),
+            "subjects": len({s for each, r in zip(sets, rows, strict=True) for s in each.table["subject"][r]}),
+        }
+        self._epoch, self._order = -1, (np.empty(0, int), np.empty(0, bool))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def batch(self, first: int, count: int) -> np.ndarray:
+        """Images ``first`` to ``first + count`` of the stream.
+
+        Returns:
+            (count, 1, size, size) float32 in [-1, 1]; beyond where a given window is narrower than the data.
+        """
+        images = np.empty((count, 1, self.size, self.size), np.float32)
+        for k in range(count):
+            epoch, place = divmod(first + k, len(self))
+            if epoch != self._epoch:
+                rng = image_rng(self.seed, DATA_ORDER, epoch)
+                self._epoch, self._order = epoch, (rng.permutation(len(self)), rng.random(len(self)) < 0.5)
+            source, row = self._rows[self._order[0][place]]
+            hu = self._arrays[source][row]
+            images[k, 0] = hu[:, ::-1] if self.mirror and self._order[1][place] else hu
+        return self.window.to_unit(images)
+
+    def reference(self, count: int) -> np.ndarray:
+        """Up to ``count`` held-out segments, else training ones, (n, size, size) float32 HU; always the same ones."""
+        held_out = np.concatenate([hu[rows] for hu, rows in self._held_out if len(rows)] or [np.empty((0, 1, 1))])
+        if len(held_out) < 2:
+            rows = self._rows[:: max(1, len(self) // count)][:count]
+            return np.stack([self._arrays[source][row] for source, row in rows]).astype(np.float32)
+        return held_out[:: max(1, len(held_out) // count)][:count].astype(np.float32)
+
+    def _find_window(self, progress: Progress | None) -> IntensityWindow:
+        low, high = np.inf, -np.inf
+        for start in range(0, len(self), _BLOCK):
+            for source, row in self._rows[start : start + _BLOCK]:
+                hu = self._arrays[source][row]
+                low, high = min(low, float(hu.min())), max(high, float(hu.max()))
+            report(progress, min(start + _BLOCK, len(self)), len(self), "Reading the training data")
+        return _window(low, high)
+
+
+def training_rows(dataset: SegmentDataset) -> np.ndarray:
+    """Row numbers that may be trained on: quality ``ok``, and of the part ``train`` where the set has one."""
+    split = dataset.table["split"]
+    return dataset.filter(quality="ok", split="train" if (split == "train").any() else None)
+
+
+def _window(low: float, high: float) -> IntensityWindow:
+    if not high > low:
+        raise InputError(
+            f"The intensity window {low} to {high} HU is empty.", "Check the data set, or give --window-hu."
+        )
+    return IntensityWindow(minimum_hu=low, range_hu=high - low)

@@ -1,0 +1,171 @@
+"""A training run: its folder, its start and its resumption."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from SkullGANLib import __version__
+from SkullGANLib.errors import FormatError, InputError
+from SkullGANLib.files import read_json, write_json
+from SkullGANLib.models.device import bfloat16_is_faster, memory_advice, resolve_device
+from SkullGANLib.models.folder import Model, load_model
+from SkullGANLib.progress import Progress
+from SkullGANLib.train.checkpoints import load_latest
+from SkullGANLib.train.data import TrainingData
+from SkullGANLib.train.ema import AveragedNetwork
+from SkullGANLib.train.loop import Run, restore_state, save, train_loop
+from SkullGANLib.train.options import MAY_CHANGE, TrainOptions
+from SkullGANLib.train.stats import Statistics
+
+FORMAT, VERSION = "skullgan-run", 1
+OPTIONS_FILE = "options.json"
+
+
+def train(options: TrainOptions, *, progress: Progress | None = None) -> Path:
+    """Train a model, or go on with a run that was stopped: the same options on the same folder resume it.
+
+    Args:
+        options: from ``load_options``; ``data`` and ``out`` are needed.
+        progress: told images seen, losses, images/s and the remaining time.
+
+    Returns:
+        The run folder: ``options.json``, ``stats.jsonl``, ``samples``, ``checkpoints`` and ``model``.
+
+    Raises:
+        Cancelled: stopped as asked; the state is saved.
+        InputError: data or options cannot be used, the folder holds a run of other options, or training diverged.
+        FormatError: data, initial weights or all checkpoints are damaged.
+        ResourceError: memory, disk or device is missing.
+    """
+    with memory_advice(
+        f"Use a smaller --batch-size than {options.batch_size}, or a narrower network (--preset compact)."
+    ):
+        run = open_run(options, progress)
+        if run.seen >= run.total and (run.folder / "model").is_dir():
+            return run.folder
+        train_loop(run, progress)
+    return run.folder
+
+
+def open_run(options: TrainOptions, progress: Progress | None = None) -> Run:
+    """Check everything, make or find the run folder, and bring the run to where it stands."""
+    if options.out is None:
+        raise InputError("The run has no folder.", "Give one with --out.")
+    device = resolve_device(options.device)
+    data = TrainingData(
+        options.data, seed=options.seed, mirror=options.mirror, window_hu=options.window_hu, progress=progress
+    )
+    _check_sizes(options, data)
+    folder = _open_folder(options, data)
+    _set_determinism(options.deterministic)
+    generator, discriminator = (network.to(device).train() for network in _initial_networks(options))
+    recipe, network = options.recipe_options, options.network_options
+    trainer = options.known_family.trainer(recipe, network, generator, discriminator)
+    ema = AveragedNetwork(generator, options.ema_images, options.ema_share)
+    wanted = options.precision == "bfloat16" or (options.precision == "auto" and bfloat16_is_faster(device))
+    total = options.total_images(len(data))
+    run = Run(folder, options, device, wanted, data, trainer, ema, None, 0, total)
+    found = load_latest(folder / "checkpoints")
+    if found is not None:
+        state, tensors, damaged = found
+        for sentence in damaged:
+            warnings.warn(f"{sentence} The one before it is used.", stacklevel=2)
+        restore_state(run, state["values"], tensors)
+        run.seen = state["images"]
+    run.stats = Statistics(folder / "stats.jsonl", run.seen)
+    if found is not None and not (folder / "model" / "model.json").is_file():
+        save(run)
+    return run
+
+
+def images_seen(folder: Path) -> int:
+    """Images seen by the run in ``folder`` according to its newest checkpoint; 0 where there is none."""
+    return max((int(path.name) for path in (folder / "checkpoints").glob("*") if path.name.isdecimal()), default=0)
+
+
+def _check_sizes(options: TrainOptions, data: TrainingData) -> None:
+    if options.batch_size > len(data):
+        raise InputError(
+            f"The batch of {options.batch_size} is larger than the training set of {len(data)} segments.",
+            f"Use --batch-size {max(2, 2 ** (len(data).bit_length() - 1))} or less, or more data.",
+        )
+    size = options.network_options.size
+    if size != data.size:
+        raise InputError(f"The network makes images of {size} pixels, the data has {data.size}.", "Change the network.")
+
+
+def _open_folder(options: TrainOptions, data: TrainingData) -> Path:
+    folder = options.out
+    values = options.resolved() | {"training_set": data.fingerprint}
+    if (folder / OPTIONS_FILE).exists():
+        _refuse_other_options(folder, values)
+    elif folder.exists() and any(folder.iterdir()):
+        raise InputError(f"{folder} holds other files and is no training run.", "Choose another --out.")
+    for name in ("samples", "checkpoints"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    write_json(
+        folder / OPTIONS_FILE, {"format": FORMAT, "version": VERSION, "library_version": __version__, "options": values}
+    )
+    return folder
+
+
+def _refuse_other_options(folder: Path, values: dict) -> None:
+    content = read_json(folder / OPTIONS_FILE)
+    if not isinstance(content, dict) or content.get("format") != FORMAT or content.get("version", 0) > VERSION:
+        raise FormatError(f"{folder / OPTIONS_FILE} is not of a run that this version knows.", "Update SkullGAN.")
+    old, new = _flat(content["options"]), _flat(values)
+    free = {*MAY_CHANGE, "data", "init", "preset"}  # the training set is known by its fingerprint
+    different = [key for key in new if key not in free and old.get(key, new[key]) != new[key]]
+    if different:
+        words = ", ".join(f"{key} ({old[key]} then, {new[key]} now)" for key in different[:4])
+        raise InputError(
+            f"The run in {folder} was started with other options: {words}.",
+            "Choose another --out, or the same options to resume.",
+        )
+
+
+def _initial_networks(options: TrainOptions) -> tuple[nn.Module, nn.Module]:
+    family, network = options.known_family, options.network_options
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        generator, discriminator = family.build_generator(network), family.build_discriminator(network)
+    if options.init is not None:
+        model = _read_initial(options)
+        old, new = (values.model_dump(exclude={"weight_std"}) for values in (model.network, network))
+        if model.discriminator is None:
+            old.pop("discriminator", None)
+        different = [key for key in old if old[key] != new[key]]
+        if model.card.family != options.family or different:
+            words = ", ".join(
+                f"network.{key}={list(old[key]) if isinstance(old[key], tuple) else old[key]}" for key in different
+            )
+            raise InputError(
+                f"{options.init} holds another network than the options describe.",
+                f"Train with its preset, or with --set {words}." if words else f"Use --set family={model.card.family}.",
+            )
+        generator.load_state_dict(model.generator.state_dict())
+        if model.discriminator is not None:
+            discriminator.load_state_dict(model.discriminator.state_dict())
+    return generator, discriminator
+
+
+def _read_initial(options: TrainOptions) -> Model:
+    if options.init.suffix in (".pth", ".pt"):
+        from SkullGANLib.models.released import load_released
+
+        return load_released(options.init, window_hu=(0, 1))  # training takes the window of its own data
+    return load_model(options.init, discriminator=True)
+
+
+def _set_determinism(deterministic: bool) -> None:
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    torch.backends.cudnn.benchmark = not deterministic
+
+
+def _flat(values: dict) -> dict:
+    nested = {f"{group}.{key}": value for group in ("network", "recipe") for key, value in values[group].items()}
+    return {key: value for key, value in values.items() if key not in ("network", "recipe")} | nested
