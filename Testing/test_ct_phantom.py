@@ -17,7 +17,7 @@ from SkullGANLib.ct.phantom_parameters import LIMITS
 from SkullGANLib.errors import Cancelled, InputError
 
 VAULT = [LABELS[name] for name in ("outer_table", "diploe", "inner_table", "sinus", "suture")]
-COARSE = {"shape": (84, 128, 128), "spacing_mm": (1.8, 1.8, 1.8)}
+COARSE = {"shape": (76, 116, 116), "spacing_mm": (2.0, 2.0, 2.0)}
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def assert_vault_labels_follow_the_truth(phantom, head):
     assert bone.sum() > 5000
     assert labelled[bone & clear].all()
     outside = ~bone & (depth.mm < 0) & (phantom.region(foot) > 0) & clear
-    assert not labelled[outside].any()
+    assert not np.isin(head.labels.hu[near][outside], [1, 2, 3]).any()
 
 
 def test_the_same_seed_makes_the_same_scan():
@@ -110,6 +110,17 @@ def test_true_thickness_is_the_thickness_of_the_labels_along_the_normals(phantom
     last = np.take_along_axis(layers[:, ::-1], (layers[:, ::-1] > 0).argmax(axis=1)[:, None], axis=1)
     assert np.mean(first == LABELS["outer_table"]) > 0.97
     assert np.mean(last == LABELS["inner_table"]) > 0.97
+
+
+def test_where_the_shell_stands_free_no_other_bone_touches_it(phantom, head, vault_directions):
+    free = vault_directions[phantom.free(vault_directions)]
+    assert 0.6 < len(free) / len(vault_directions) < 0.95
+    surface = free * phantom.outer_radius(free)[:, None]
+    for depth in (-1.5, phantom.thickness_mm(free)[:, None] + 1.5):
+        points = surface - phantom.normals(free) * depth
+        index = np.rint(head.labels.lps_to_zyx(points)).astype(int)
+        found = head.labels.hu[tuple(index[(index >= 0).all(axis=1)].T)]
+        assert np.mean(found == LABELS["skull_base"]) < 0.002
 
 
 def test_the_layers_add_up_to_the_thickness(phantom, vault_directions):
@@ -220,7 +231,7 @@ def check_adults(seeds):
 
 
 def test_subjects_stay_in_the_range_of_adults():
-    assert len(list(check_adults(range(6)))) == 6
+    assert len(list(check_adults(range(4)))) == 4
 
 
 @pytest.mark.slow

@@ -30,7 +30,12 @@ def test_the_released_preset_differs_where_the_code_does():
     options = load_options("released")
     recipe = options.recipe_options
     assert (options.batch_size, options.seed, options.mirror) == (16, 111, False)
-    assert (recipe.schedule, recipe.fresh_fakes, recipe.blur_joins_fakes, recipe.blur_frozen) == ("paper", False, True, True)
+    assert (recipe.schedule, recipe.fresh_fakes, recipe.blur_joins_fakes, recipe.blur_frozen) == (
+        "paper",
+        False,
+        True,
+        True,
+    )
     assert options.network_options == SkullGANNetwork()
 
 

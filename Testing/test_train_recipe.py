@@ -86,7 +86,9 @@ def test_the_paper_gate_lets_both_start():
 
 def test_the_share_of_blurred_reals_rises_from_epoch_15_to_64_for_every_batch_size():
     t = trainer()
-    shares = [t.step(batch(epoch=epoch, size=size))["blurred_share"] for epoch in (0, 15, 39.5, 64, 900) for size in (4, 16)]
+    shares = [
+        t.step(batch(epoch=epoch, size=size))["blurred_share"] for epoch in (0, 15, 39.5, 64, 900) for size in (4, 16)
+    ]
     assert shares == pytest.approx([0, 0, 0, 0, 0.25, 0.25, 0.5, 0.5, 0.5, 0.5])
 
 

@@ -20,6 +20,14 @@ MEAN_HALF_AXES_MM = (72.0, 90.0, 74.0)
 ROUNDNESS = 2.25  # exponent of the super-ellipsoid; 2 is an ellipsoid
 BACKWARD_WIDENING = 0.07  # the vault is widest behind its middle
 BACKWARD_RISE = 0.03
+# Hills and hollows of the mean vault: centre (mirrored where off the middle), height in mm, width.
+RELIEF = (
+    ((0.42, -1.0, 0.02), 2.0, 0.20),  # brow
+    ((0.0, 1.0, -0.28), 2.0, 0.14),  # inion
+    ((0.95, -0.75, -0.10), -2.5, 0.22),  # temple
+    ((0.0, -0.8, 0.65), -3.0, 0.35),  # slope of the forehead
+    ((0.0, 0.62, 0.75), -1.5, 0.30),  # slope above lambda
+)
 
 # Borders as seen from the side, in (y, z) of half axes, from top to bottom.
 _CORONAL = np.array([(-0.17, 1.05), (-0.33, 0.50), (-0.44, -0.08), (-0.42, -0.60), (-0.40, -1.0)])
@@ -44,7 +52,23 @@ def vault_radius(directions: np.ndarray, half_axes_mm: np.ndarray) -> np.ndarray
     breadth, length, height = half_axes_mm
     total = (x / (breadth * (1 + BACKWARD_WIDENING * back))) ** ROUNDNESS
     total += (y / length) ** ROUNDNESS + (z / (height * (1 + BACKWARD_RISE * back))) ** ROUNDNESS
-    return total ** (-1 / ROUNDNESS)
+    radius = total ** (-1 / ROUNDNESS)
+    for centre, height_mm, width in RELIEF:
+        radius = radius + height_mm * hill(directions, centre, width)
+    return radius
+
+
+def hill(directions: np.ndarray, centre: tuple[float, float, float], width: float) -> np.ndarray:
+    """A Gaussian hill of height 1 around ``centre`` and, for a centre off the middle, around its mirror image.
+
+    Args:
+        directions: (..., 3) unit vectors.
+        centre: a vector of any length.
+        width: as an angle, radians.
+    """
+    middle = np.asarray(centre, float) / np.linalg.norm(centre)
+    hills = [np.exp((directions @ (middle * (sign, 1, 1)) - 1) / width**2) for sign in (1, -1)]
+    return np.maximum(*hills)
 
 
 def region_of(points: np.ndarray) -> np.ndarray:

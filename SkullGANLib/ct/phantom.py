@@ -13,8 +13,8 @@ from SkullGANLib.ct import anatomy, phantom_scanner
 from SkullGANLib.ct.phantom_fields import grid_directions
 from SkullGANLib.ct.phantom_paint import HeadPainter
 from SkullGANLib.ct.phantom_parameters import PhantomParameters
-from SkullGANLib.ct.phantom_parts import LABELS
-from SkullGANLib.ct.phantom_shell import SkullShell
+from SkullGANLib.ct.phantom_parts import LABELS, MeanHead, base_distance
+from SkullGANLib.ct.phantom_shell import Depth, Foot, SkullShell
 from SkullGANLib.ct.volume import Volume
 from SkullGANLib.errors import InputError
 from SkullGANLib.progress import Progress, report
@@ -26,6 +26,7 @@ THREADS = 2
 MARGIN_ABOVE_MM = 6.0
 FIELD_CENTRE_Y_MM = -4.0  # the nose reaches further forward than the occiput backward
 PROFILE_STEP_MM = 0.1
+CLEARANCE_MM = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +64,7 @@ class HeadPhantom:
         self.seed = seed
         self.parameters = PhantomParameters.sample(seed) if parameters is None else parameters
         self.shell = SkullShell(seed, self.parameters)
+        self._mean_head = MeanHead(seed, self.parameters)
 
     def outer_radius(self, directions: np.ndarray) -> np.ndarray:
         """(...) mm from the origin to the outer surface of the skull."""
@@ -89,6 +91,24 @@ class HeadPhantom:
     def side(self, directions: np.ndarray) -> np.ndarray:
         """(...) "left" or "right" of the patient."""
         return np.where(np.asarray(directions)[..., 0] >= 0, "left", "right")
+
+    def free(self, directions: np.ndarray) -> np.ndarray:
+        """(...) whether the shell stands alone there: vault without base, face or sinus bone grown onto it.
+
+        Only there is the thickness of all bone the thickness of the shell.
+        """
+        radius, *normal = self.shell.outer(*_xyz(directions))
+        normal, thickness = np.stack(normal), self.thickness_mm(directions)
+        surface = _xyz(directions) / np.linalg.norm(directions, axis=-1) * radius
+        _, bone_outside = base_distance(self._mean_head(surface + CLEARANCE_MM * normal))
+        floor, bone_inside = base_distance(self._mean_head(surface - (thickness + CLEARANCE_MM) * normal))
+        sinus = self.shell.sinus(*self._at_depth(surface - normal * thickness / 2)) > 0
+        clear = np.minimum(bone_outside, np.minimum(bone_inside, -floor - CLEARANCE_MM)) > CLEARANCE_MM
+        return (self.region(directions) > 0) & clear & ~sinus
+
+    def _at_depth(self, points: np.ndarray) -> tuple[Depth, Foot]:
+        depth = self.shell.depth(*points.astype(np.float32))
+        return depth, self.shell.at_foot(depth)
 
     def profiles(self, directions: np.ndarray, blur_mm: float = 0.45) -> np.ndarray:
         """Noise-free HU along the inward normal, blurred as the scanner would.
@@ -119,8 +139,7 @@ class HeadPhantom:
         return gaussian_filter1d(total, blur_mm / PROFILE_STEP_MM, axis=1, mode="nearest")
 
     def _bone_hu(self, points: np.ndarray) -> np.ndarray:
-        depth = self.shell.depth(*points.astype(np.float32))
-        foot = self.shell.at_foot(depth)
+        depth, foot = self._at_depth(points)
         bone = self.shell.hu(depth, foot, PROFILE_STEP_MM)
         return np.where(depth.mm < 0, 50, np.where(depth.mm > foot.thickness_mm, 8, bone)).astype(np.float32)
 
@@ -172,7 +191,8 @@ class HeadPhantom:
         """Scan the phantom.
 
         The field of view is centred on the head from side to side and front to back; its top lies a little above the
-        vertex, so that fewer slices leave out neck and face.
+        vertex, so that fewer slices leave out neck and face. A slice thicker than 1.2 mm shows the mean over its
+        thickness; labels are always those of the voxel centres.
 
         Args:
             shape: (slices, rows, columns).

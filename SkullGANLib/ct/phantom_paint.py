@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from SkullGANLib.ct import phantom_scanner
-from SkullGANLib.ct.anatomy import MEAN_HALF_AXES_MM
 from SkullGANLib.ct.phantom_canvas import Canvas, Ellipsoid, join
 from SkullGANLib.ct.phantom_fields import grid_directions
-from SkullGANLib.ct.phantom_parts import BONES, CONTENTS, FOSSAE, INSIDE, LABELS, SKIN, Part, fossa_plane
+from SkullGANLib.ct.phantom_parts import BONES, CONTENTS, FOSSAE, INSIDE, LABELS, SKIN, MeanHead, Part, fossa_plane
 from SkullGANLib.ct.phantom_shell import Foot, SkullShell, ramp
 
+LAYER_MM = 1.2
 BASE_MM = 3.2
 CORTEX_MM = 1.3
 FILLET_MM = 3.0
@@ -56,9 +58,11 @@ class HeadPainter:
         self.parameters = p = shell.parameters
         self.index_to_lps = index_to_lps
         self.index_to_head = np.linalg.inv(head_to_lps) @ index_to_lps
-        self.voxel_mm = float(abs(np.linalg.det(index_to_lps[:3, :3])) ** (1 / 3))
-        self.to_mean = (np.array(MEAN_HALF_AXES_MM) / p.half_axes_mm).astype(np.float32)
-        self.bends = np.random.default_rng([seed, 5]).uniform(0, 2 * np.pi, 3).astype(np.float32)
+        self.spacing_mm = np.linalg.norm(index_to_lps[:3, :3], axis=0)
+        # A thick slice shows the mean of what it cuts.
+        self.layers = 2 * math.ceil((self.spacing_mm[2] / LAYER_MM - 1) / 2) + 1 if self.spacing_mm[2] > LAYER_MM else 1
+        self.voxel_mm = float((self.spacing_mm.prod() / self.layers) ** (1 / 3))
+        self.mean_head = MeanHead(seed, p)
         self.table, self.metal = table, metal
         directions = grid_directions()[::8, ::8].reshape(-1, 3).T.astype(np.float32)
         radius, *_, scalp = shell.outer_and_scalp(*directions)
@@ -67,15 +71,28 @@ class HeadPainter:
         self.middle_mm = float(head_to_lps[0, 3])
 
     def paint(self, hu: np.ndarray, labels: np.ndarray, begin: int, end: int) -> None:
-        """Fill slices ``begin`` to ``end`` of the arrays."""
-        head, canvas = self._canvas(hu[begin:end], labels[begin:end], begin)
+        """Fill slices ``begin`` to ``end`` of the arrays; labels are those of the voxel centres."""
+        hu, labels = hu[begin:end], labels[begin:end]
+        if self.layers == 1:
+            self._paint_layer(hu, labels, begin)
+            return
+        hu[...] = 0
+        for number in range(self.layers):
+            layer, layer_labels = np.empty_like(hu), np.empty_like(labels)
+            self._paint_layer(layer, layer_labels, begin + (number - self.layers // 2) / self.layers)
+            hu += layer / np.float32(self.layers)
+            if number == self.layers // 2:
+                labels[...] = layer_labels
+
+    def _paint_layer(self, hu: np.ndarray, labels: np.ndarray, begin: float) -> None:
+        head, canvas = self._canvas(hu, labels, begin)
         radius, *normal, scalp = self.shell.outer_and_scalp(*head)
         length = np.sqrt((head**2).sum(axis=0)) + np.float32(1e-6)
         depth = (radius - length) * sum(n * h for n, h in zip(normal, head, strict=True)) / length
         canvas.hu[...] = -1000
         canvas.labels[...] = LABELS["air"]
         if self.table:
-            self._paint_table(canvas, begin)
+            self._paint_table(canvas)
         floor = fossa_plane(canvas.points)
         for fossa in FOSSAE:
             join(canvas, floor, fossa, FOSSA_CREASE_MM)
@@ -90,34 +107,19 @@ class HeadPainter:
         if self.metal:
             self._paint_metal(canvas)
 
-    def _canvas(self, hu: np.ndarray, labels: np.ndarray, begin: int) -> tuple[np.ndarray, Canvas]:
+    def _canvas(self, hu: np.ndarray, labels: np.ndarray, begin: float) -> tuple[np.ndarray, Canvas]:
         slices, rows, columns = hu.shape
         m = self.index_to_head.astype(np.float32)
         i = np.arange(columns, dtype=np.float32)
         j = np.arange(rows, dtype=np.float32)[:, None]
-        k = np.arange(begin, begin + slices, dtype=np.float32)[:, None, None]
+        k = (np.float32(begin) + np.arange(slices, dtype=np.float32))[:, None, None]
         head = np.stack([m[a, 0] * i + m[a, 1] * j + m[a, 2] * k + m[a, 3] for a in range(3)])
-        from_mean = np.diag([*(1 / self.to_mean), 1.0])
+        from_mean = np.diag([*(1 / self.mean_head.scale), 1.0])
         to_index = np.linalg.inv(self.index_to_head) @ from_mean
         to_index[2, 3] -= begin
-        return head, Canvas(self._in_mean_head(head), hu, labels, to_index[[2, 1, 0, 3]], self.voxel_mm)
+        return head, Canvas(self.mean_head(head), hu, labels, to_index[[2, 1, 0, 3]], self.voxel_mm)
 
-    def _in_mean_head(self, head: np.ndarray) -> np.ndarray:
-        """Where points of this head lie in the mean head: scaled, the face bent a little; at most ``SLACK_MM`` off."""
-        x, y, z = head * self.to_mean[:, None, None, None]
-        scale = np.float32(1 - 1 / self.parameters.face_scale)
-        y = y - scale * np.minimum(y + 40, 0)
-        z = z - scale * np.clip(z + 40, -70, 0)
-        a, b, c = self.bends
-        return np.stack(
-            [
-                x + np.float32(1.2) * np.sin(y / 19 + a) * np.sin(z / 23 + b),
-                y + np.float32(1.0) * np.sin(x / 17 + c) * np.sin(z / 15 + a),
-                z + np.float32(1.0) * np.sin(x / 15 + b) * np.sin(y / 18 + c),
-            ]
-        )
-
-    def _paint_table(self, canvas: Canvas, begin: int) -> None:
+    def _paint_table(self, canvas: Canvas) -> None:
         _, rows, columns = canvas.hu.shape
         m = self.index_to_lps.astype(np.float32)
         x = m[0, 0] * np.arange(columns, dtype=np.float32) + m[0, 3]
@@ -158,7 +160,8 @@ class HeadPainter:
             near = (np.abs(distance) < 3 + self.voxel_mm) & (cavity > -BASE_MM)
             x, y, z = canvas.points[:, near]
             distance[near] += np.float32(0.8) * self.shell.fine.at(x, y, z, scale=6.0)
-            canvas.paint(distance, self._material("bone", canvas, distance), LABELS[label])
+            material = "jaw" if label == "mandible" else "bone"
+            canvas.paint(distance, self._material(material, canvas, distance), LABELS[label])
 
     def _paint_parts(self, canvas: Canvas, table: tuple[Part, ...]) -> None:
         for part in table:
@@ -179,8 +182,9 @@ class HeadPainter:
             cells = np.abs(self.shell.fine.at(*points, scale=5.0))
             hu[inside] = -980 + 1100 * ramp((0.22 - cells) * 5)
             return hu
-        cortex = ramp((CORTEX_MM - below) / max(0.6, self.voxel_mm))
-        spongy = 0.6 * p.diploe_hu * (1 + 0.45 * self.shell.fine.at(*points, scale=1.2))
+        cortex_mm = 2.4 if name == "jaw" else CORTEX_MM
+        cortex = ramp((cortex_mm - below) / max(0.6, self.voxel_mm))
+        spongy = 0.6 * p.diploe_hu * (1 + 0.35 * self.shell.fine.at(*points, scale=1.5))
         if name == "cells":
             air = self.shell.fine.at(*points, scale=1.9) + 2.5 * (p.pneumatisation - 0.5)
             hu[inside] = 1000 - 1850 * ramp(air * 1.6)
@@ -242,6 +246,7 @@ class HeadPainter:
             y, z = float(rng.uniform(-66, -54)), float(rng.choice([-83.5, -88.5]))
             filling = Ellipsoid((x, y, z), (2.5, 2.8, 1.6))
             block = canvas.within(*filling.bounds())
-            canvas.hu += phantom_scanner.streaks(canvas.points, np.array((x, y, z)), rng)
+            centre = (canvas.to_index @ (x, y, z, 1))[:3]
+            canvas.hu += phantom_scanner.streaks(canvas.hu.shape, centre, self.spacing_mm, rng)
             if block is not None:
                 block.paint(filling.distance(block.points), PLAIN_HU["amalgam"], LABELS["metal"])

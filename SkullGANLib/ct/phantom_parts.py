@@ -8,10 +8,13 @@ Parts are painted in the order of the table; ``paired`` ones on both sides.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
-from SkullGANLib.ct.phantom_canvas import Ellipsoid, Shape, Slab, Tube, mirrored
+from SkullGANLib.ct.anatomy import MEAN_HALF_AXES_MM
+from SkullGANLib.ct.phantom_canvas import Ellipsoid, Shape, Slab, Tube, mirrored, smooth_union
+from SkullGANLib.ct.phantom_parameters import PhantomParameters
 
 LABELS = {
     "air": 0,
@@ -30,6 +33,34 @@ LABELS = {
     "table": 13,
     "metal": 14,
 }
+
+
+class MeanHead:
+    """Where points of a subject lie in the mean head: scaled by its size, the face longer or shorter, bent a little.
+
+    Args:
+        seed: chooses the bends.
+        parameters: the subject.
+    """
+
+    def __init__(self, seed: int, parameters: PhantomParameters) -> None:
+        self.scale = (np.array(MEAN_HALF_AXES_MM) / parameters.half_axes_mm).astype(np.float32)
+        self.face = np.float32(1 - 1 / parameters.face_scale)
+        self.bends = np.random.default_rng([seed, 5]).uniform(0, 2 * np.pi, 3).astype(np.float32)
+
+    def __call__(self, head: np.ndarray) -> np.ndarray:
+        """(3, ...) positions in the mean head of head-frame points; within ``SLACK_MM`` of the scaled ones."""
+        x, y, z = (h * s for h, s in zip(head, self.scale, strict=True))
+        y = y - self.face * np.minimum(y + 40, 0)
+        z = z - self.face * np.clip(z + 40, -70, 0)
+        a, b, c = self.bends
+        return np.stack(
+            [
+                x + np.float32(1.2) * np.sin(y / 19 + a) * np.sin(z / 23 + b),
+                y + np.float32(1.0) * np.sin(x / 17 + c) * np.sin(z / 15 + a),
+                z + np.float32(1.0) * np.sin(x / 15 + b) * np.sin(y / 18 + c),
+            ]
+        )
 
 
 @dataclass(frozen=True)
@@ -130,8 +161,8 @@ BONES = (
     # Skull base: sphenoid, clivus, petrous pyramid, mastoid, styloid, condyle, pterygoid.
     Part(Ellipsoid((0, -28, -36), (18, 17, 14)), "bone", "skull_base"),
     Part(Tube(((0, -16, -24), (0, -10, -40), (0, -3, -57)), (8, 9, 6)), "bone", "skull_base"),
-    Part(Tube(((60, 20, -46), (38, 6, -38), (15, -9, -38)), (11, 10, 6)), "bone", "skull_base", True),
-    Part(Tube(((59, 22, -38), (58, 23, -52), (54, 20, -70)), (13, 13, 6)), "bone", "skull_base", True),
+    Part(Tube(((60, 19, -47), (38, 6, -38), (15, -9, -38)), (9, 10, 6)), "bone", "skull_base", True),
+    Part(Tube(((57, 22, -44), (57, 23, -54), (54, 20, -70)), (11, 12, 6)), "bone", "skull_base", True),
     Part(Tube(((56, 28, -46), (45, 46, -52)), (8, 4)), "bone", "skull_base", True),
     Part(Tube(((40, 6, -54), (38, 1, -80)), (2.5, 1.2)), "bone", "skull_base", True),
     Part(Ellipsoid((18, 5, -63), (6, 11, 6), -20), "bone", "skull_base", True),
@@ -151,8 +182,8 @@ BONES = (
         "skull_base",
         True,
     ),
-    Part(Tube(((44, -70, -47), (49, -69, -26), (49, -66, -4)), (5, 3.5, 5)), "bone", "skull_base", True),
-    Part(Tube(((8, -87, -9), (28, -85, -8), (47, -71, -10)), (4, 4.5, 4.5)), "bone", "skull_base", True),
+    Part(Tube(((44, -70, -47), (48, -69, -28), (44, -66, -14)), (5, 3.5, 4)), "bone", "skull_base", True),
+    Part(Tube(((8, -86, -14), (28, -82, -14), (44, -69, -15)), (4, 3.5, 4)), "bone", "skull_base", True),
     Part(Tube(((0, -87, -8), (3, -90, -16)), (5, 3)), "bone", "skull_base", True),
     Part(Ellipsoid((8.5, -86.5, -26), (1.6, 10, 19), -38), "bone", "skull_base", True),
     Part(Tube(((14, -82, -34), (17, -80, -52)), (2, 4)), "bone", "skull_base", True),
@@ -173,7 +204,7 @@ BONES = (
 
 CONTENTS = (
     Part(Ellipsoid((36, 5, -38), (10, 6, 6), 35), "petrous", "skull_base", True),
-    Part(Tube(((58, 22, -40), (57, 23, -52), (54, 20, -66)), (10, 10.5, 5)), "cells", "skull_base", True),
+    Part(Tube(((57, 22, -44), (57, 23, -54), (54, 20, -66)), (8.5, 9.5, 5)), "cells", "skull_base", True),
     *_teeth(),
     # Orbits.
     Part(Ellipsoid((31, -60, -26), (17.5, 32, 15.5), 20), "fat", "soft_tissue", True),
@@ -215,3 +246,10 @@ INSIDE = (
     Part(Slab((0, 10, 58), (0.7, 100, 30)), "dura", "brain"),
     Part(Slab((0, 70, 20), (0.7, 30, 30)), "dura", "brain"),
 )
+
+
+def base_distance(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distance of mean-head points (3, ...) to the space above the floor of the skull and to the nearest base bone."""
+    cavity = reduce(lambda d, shape: smooth_union(d, shape.distance(points), 5), FOSSAE, fossa_plane(points))
+    bones = [shape.distance(points) for part in BONES if part.label == "skull_base" for shape in part.shapes()]
+    return cavity, np.minimum.reduce(bones)

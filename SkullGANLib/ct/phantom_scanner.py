@@ -72,20 +72,23 @@ def noise(shape: tuple[int, int], seed: list[int]) -> np.ndarray:
     return seen / np.float32(float((kernel**2).sum()) * 0.93)
 
 
-def streaks(points: np.ndarray, centre: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """HU of the streaks around a metal filling.
+def streaks(
+    shape: tuple[int, int, int], centre: np.ndarray, spacing_mm: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """HU of the streaks around a metal filling, in the plane of the slices.
 
     Args:
-        points: (3, ...) mm.
-        centre: (3,) mm.
+        shape: (slices, rows, columns) of the result.
+        centre: array index of the filling.
+        spacing_mm: (x, y, z).
         rng: chooses the directions of the streaks.
     """
-    x, y, z = (p - np.float32(c) for p, c in zip(points, centre, strict=True))
-    angle = np.arctan2(y, x)
-    rays = sum(
-        np.float32(rng.normal(0, 1)) * np.cos(np.float32(2 * k) * angle + np.float32(rng.uniform(0, 2 * np.pi)))
-        for k in range(1, 14)
+    z, y, x = (
+        ((np.arange(n) - c) * s).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(3)])
+        for axis, (n, c, s) in enumerate(zip(shape, centre, spacing_mm[::-1], strict=True))
     )
-    distance = np.sqrt(x * x + y * y)
-    fade = np.exp(-((z / 3) ** 2)) * 60 / (distance + 6) * np.clip(distance / 4, 0, 1)
-    return (90 * fade * rays).astype(np.float32)
+    angle, distance = np.arctan2(y, x), np.hypot(x, y)
+    rays = np.zeros_like(angle)
+    for wave in range(1, 14):
+        rays += np.float32(rng.normal(0, 1)) * np.cos(np.float32(2 * wave) * angle + np.float32(rng.uniform(0, 6.28)))
+    return 5400 / (distance + 6) * np.clip(distance / 4, 0, 1) * rays * np.exp(-((z / 3) ** 2))

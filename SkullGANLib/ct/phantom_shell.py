@@ -102,11 +102,8 @@ class SkullShell:
         radius = anatomy.vault_radius(directions, p.half_axes_mm)
         field = smooth_field(rng, directions, 0.55)
         mirrored = field[:, (-np.arange(720) + 360) % 720]  # longitude -> 180 degrees - longitude
-        radius = radius + p.bumps_mm * 0.7 * (field + mirrored) + p.asymmetry_mm * 0.7 * (field - mirrored)
-        # Brow, inion; the hollow of the temple; the slope of the forehead and of the back of the vault.
-        radius = radius + 2.0 * bump(directions, (0.42, -1, 0.02), 0.2) + 2.0 * bump(directions, (0, 1, -0.28), 0.14)
-        radius = radius - 2.5 * bump(directions, (0.95, -0.75, -0.1), 0.22)
-        return radius - 3.0 * bump(directions, (0, -0.8, 0.65), 0.35) - 1.5 * bump(directions, (0.0, 0.62, 0.75), 0.3)
+        relief = p.bumps_mm * 0.7 * (field + mirrored) + p.asymmetry_mm * 0.7 * (field - mirrored)
+        return radius + relief - _pose_part(relief, directions, np.array(p.half_axes_mm))
 
     def _thickness_map(self, rng: np.random.Generator, directions: np.ndarray, points: np.ndarray) -> np.ndarray:
         p = self.parameters
@@ -263,6 +260,26 @@ class SkullShell:
         texture = 1 + np.float32(p.texture_contrast) * (np.float32(0.8) * np.tanh(pores) + np.float32(0.5) * patches)
         texture -= np.float32(0.9 * p.texture_contrast) * np.exp(-((channel / np.float32(0.16)) ** 2))
         return np.maximum(texture, np.float32(0.12))
+
+
+def _pose_part(relief: np.ndarray, directions: np.ndarray, half_axes_mm: np.ndarray) -> np.ndarray:
+    """The part of a relief that another pose or size of the mean vault would show as well.
+
+    Without it the head frame would not be that of the head's own shape, and there would be no true pose to find.
+    """
+    small = 1e-3
+    mean = anatomy.vault_radius(directions, half_axes_mm)
+    normal = normals_of(mean)
+    modes = list(np.moveaxis(normal / np.sum(normal * directions, axis=-1, keepdims=True), -1, 0))
+    for axis in np.eye(3):
+        turned = directions + small * np.cross(axis, directions)
+        modes.append((anatomy.vault_radius(turned, half_axes_mm) - mean) / small)
+        modes.append((anatomy.vault_radius(directions, half_axes_mm * (1 + small * axis)) - mean) / small)
+    modes = np.stack(modes, axis=-1)
+    weight = np.sqrt(np.hypot(directions[..., 0], directions[..., 1])) * (directions[..., 2] > -0.4)
+    some = (slice(None, None, 6), slice(None, None, 6))
+    matrix, target = (modes * weight[..., None])[some].reshape(-1, 9), (relief * weight)[some].ravel()
+    return modes @ np.linalg.lstsq(matrix, target, rcond=None)[0]
 
 
 def ramp(value: np.ndarray) -> np.ndarray:

@@ -12,9 +12,6 @@ from SkullGANLib.models.device import free_memory, memory_advice, resolve_device
 from SkullGANLib.models.folder import Model
 from SkullGANLib.progress import Progress, report
 
-BONE_FLOOR_HU = 10.0
-"""Below this the paper counts no pixel as bone. A tanh never quite reaches the background, which is exactly 0."""
-
 _MEMORY_SHARE = 0.5  # of what is free
 _LARGEST_BATCH = {"cpu": 16, "cuda": 256, "mps": 64}  # larger ones bring no speed
 
@@ -30,7 +27,7 @@ def generate_segments(
     first: int = 0,
     condition: np.ndarray | None = None,
     batch_statistics: bool = False,
-    background_below_hu: float | None = BONE_FLOOR_HU,
+    bone_floor_hu: float | None = None,
 ) -> np.ndarray:
     """Synthetic segments in HU, clamped to the model's intensity window, background exactly as in the training data.
 
@@ -45,7 +42,8 @@ def generate_segments(
         condition: (n, k) what each image is asked to be, for families that take it.
         batch_statistics: the released code's behaviour: BatchNorm uses each batch's own statistics, so that an image
             depends on the others in its batch.
-        background_below_hu: pixels less than this above the background become background; None leaves them.
+        bone_floor_hu: pixels less than this above the background become background; the card's if not given, and with 0
+            every pixel stays.
 
     Returns:
         (n, size, size) float32 HU.
@@ -62,6 +60,7 @@ def generate_segments(
     if 4 * n * network.size**2 > free_memory(torch.device("cpu")):
         raise ResourceError(f"{n} images do not fit into memory.", "Draw them in parts, with --first.")
     size = min(batch_size or fitting_batch(model, where), n)
+    floor_hu = model.card.bone_floor_hu if bone_floor_hu is None else bone_floor_hu
     hu = np.empty((n, network.size, network.size), np.float32)
     with memory_advice(f"Use a smaller --batch-size than {size}."), torch.no_grad():
         generator = model.generator.to(where).eval()
@@ -73,7 +72,7 @@ def generate_segments(
             asked = None if condition is None else torch.as_tensor(condition[part], device=where)
             indices = range(first + part.start, first + part.stop)
             images = model.family.sample(generator, network, seed, indices, asked)
-            hu[part] = _as_hu(images[:, 0].float().cpu().numpy(), model, background_below_hu)
+            hu[part] = _as_hu(images[:, 0].float().cpu().numpy(), model, floor_hu)
     report(progress, n, n, "Generating")
     return hu
 
@@ -85,9 +84,8 @@ def fitting_batch(model: Model, device: torch.device) -> int:
     return max(1, min(images, _LARGEST_BATCH[device.type]))
 
 
-def _as_hu(unit: np.ndarray, model: Model, background_below_hu: float | None) -> np.ndarray:
-    background_hu = model.card.background_hu
+def _as_hu(unit: np.ndarray, model: Model, floor_hu: float) -> np.ndarray:
     hu = model.window.to_hu(np.clip(unit, -1, 1))
-    if background_below_hu is not None:
-        hu[hu < background_hu + background_below_hu] = background_hu
+    if floor_hu > 0:
+        hu[hu < model.card.background_hu + floor_hu] = model.card.background_hu
     return hu

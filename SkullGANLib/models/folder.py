@@ -30,6 +30,9 @@ class ModelCard(BaseModel):
         window: HU that the network's -1 and 1 stand for.
         spacing_mm: pixel spacing of the images.
         background_hu: value of pixels that are not bone.
+        bone_floor_hu: pixels less than this above the background become background, which a tanh never quite reaches.
+            From the training set: half of what all but 1 % of its bone pixels exceed; else 10 HU, below which the
+            paper counts no pixel as bone.
         conditions: what a sample can be asked for, with the statistics of each.
         training: fingerprints, kinds and counts of the training sets.
         images_seen: real images drawn in training, repeats counted.
@@ -49,6 +52,7 @@ class ModelCard(BaseModel):
     window: IntensityWindow
     spacing_mm: float = Field(0.45, gt=0)
     background_hu: float = 0.0
+    bone_floor_hu: float = Field(10.0, ge=0)
     conditions: dict[str, Any] = {}
     training: dict[str, Any] = {}
     images_seen: int = 0

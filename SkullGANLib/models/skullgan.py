@@ -13,7 +13,8 @@ from torch import nn
 from SkullGANLib.models.draws import SAMPLE, keyed_normals, uniform_latents
 from SkullGANLib.models.skullgan_recipe import SkullGANRecipe, SkullGANTrainer
 
-_BYTES = 4
+_BYTES = 4  # of a float32
+_WORKSPACE = 1.25  # what convolutions take beyond weights and maps, measured on the paper's network
 
 
 class SkullGANNetwork(BaseModel):
@@ -199,9 +200,10 @@ class SkullGAN:
         noise = (network.generator[-1] + network.tail[1]) * size**2 * network.noise
         if not training:
             widest = max(network.generator[-1] + network.tail[0], network.generator[-1] * (1 + 2 * network.noise))
-            return _BYTES * (weights[0] + batch * 2 * widest * size**2)
+            return int(_WORKSPACE * _BYTES * (weights[0] + batch * 2 * widest * size**2))
         down = sum(width * (size // 2**stage) ** 2 for stage, width in enumerate(network.discriminator, start=1))
-        return _BYTES * (5 * weights[0] + 4 * weights[1] + batch * (3 * up + 2 * tail + 5 * noise + 2 * 3 * down))
+        maps = 3 * up + 2 * tail + 5 * noise + 2 * 3 * down
+        return int(_WORKSPACE * _BYTES * (5 * weights[0] + 4 * weights[1] + batch * maps))
 
 
 FAMILY = SkullGAN()

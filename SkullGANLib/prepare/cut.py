@@ -20,6 +20,8 @@ SIZE = 128
 PIXEL_MM = 0.45
 TOP_ROW = 10.5  # highest row of the outer edge, measured on the authors' figure
 ARC_STEP_MM = 0.45
+MIDLINE_MM = 2.0  # the sagittal suture and the sinus below it are neither left nor right
+MIDDLE = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +67,7 @@ class _Contour:
     position_mm: float
     points: np.ndarray  # (n, 3) head frame
     outward: np.ndarray  # (n, 3) unit normals of the surface
-    label: np.ndarray  # (n,) region * 2 + side, 0 where there is no vault
+    label: np.ndarray  # (n,) region * 2 + side, MIDDLE near the mid-plane, 0 where there is no vault
     closed: bool
 
 
@@ -141,6 +143,7 @@ def _even(skull: Skull, plane: str, position_mm: float, points: np.ndarray) -> _
     normal /= np.linalg.norm(normal, axis=1, keepdims=True) + 1e-9
     region = region_of(skull.frame.normalised(even)).astype(int)
     label = region * 2 + (even[:, 0] < 0)
+    label[np.abs(even[:, 0]) < MIDLINE_MM] = MIDDLE
     label[(region == 0) | (shell.at(shell.covered, even) < 0.5)] = 0
     return _Contour(plane, position_mm, even, normal, label, True)
 

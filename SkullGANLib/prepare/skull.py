@@ -16,7 +16,7 @@ from scipy import ndimage
 from SkullGANLib.ct.anatomy import vault_floor, vault_radius
 from SkullGANLib.ct.volume import Volume
 from SkullGANLib.errors import InputError
-from SkullGANLib.prepare.frame import MAX_TURN_DEG, HeadFrame, align_with_cranial_length, fit_head_frame, rigid
+from SkullGANLib.prepare.frame import MAX_TURN_DEG, HeadFrame, fit_head_frame, rigid
 from SkullGANLib.prepare.shell import PolarGrid, Shell
 from SkullGANLib.progress import Progress, report
 
@@ -29,7 +29,7 @@ MAX_THICKNESS_MM = 22.0
 ENCLOSED_OF_18 = 13
 REACH_MM = 170.0
 CAVITY_ML = (250.0, 2600.0)
-FINE_STEP_MM = 0.35
+FINE_STEP_MM = 0.3
 OUTER_STRAY_MM, INNER_STRAY_MM = 2.5, 3.0
 BELOW_FLOOR = 0.12  # how far below the vault's floor, in half axes, the edges are still followed
 
@@ -216,10 +216,6 @@ def _frame(coarse: Volume, cavity: np.ndarray, head_to_lps: np.ndarray | None) -
             height > floor + np.maximum(vault_floor(frame.normalised(points)[..., 1]), -0.3) * (floor == 0)
         )
         frame = fit_head_frame(frame.to_lps(points[use]), frame)
-    outer = _coarse_outer(coarse, cavity, frame, grid)
-    points = directions * outer[..., None]
-    profile = np.concatenate([points[len(points) // 2], points[0]])
-    frame = align_with_cranial_length(frame, profile[profile.any(axis=1)])
     if head_to_lps is not None:
         return HeadFrame(given, frame.half_axes_mm, frame.residual_mm), ()
     turn = np.abs(frame.rotation_deg).max()
@@ -300,16 +296,17 @@ def _half_level_edges(hu: np.ndarray, radii: np.ndarray, expected: np.ndarray) -
         depths = np.arange(-width(4.5), width(4.0) + 1)  # samples inward from the edge
         columns = np.clip(at[:, None] - outward * depths, 0, hu.shape[1] - 1)
         values = np.take_along_axis(hu, columns, axis=1)
-        around = np.median(values[:, depths <= -width(1.5)], axis=1)
-        level = (values[:, depths >= -1].max(axis=1) + around) / 2
-        above = (values >= level[:, None]) & (depths >= -width(2.0))
-        index = np.take_along_axis(columns, np.argmax(above, axis=1)[:, None], axis=1)[:, 0]
+        rise = np.diff(values, axis=1)
+        rising = (rise > 0) & (depths[:-1] >= -width(2.0)) & (depths[:-1] <= width(1.5))
+        slope = np.where(rising, rise, 0)
+        k = np.clip(np.argmax(slope, axis=1), 1, slope.shape[1] - 2)
         ray = np.arange(len(hu))
-        beyond = np.clip(index + outward, 0, hu.shape[1] - 1)
-        high, low = hu[ray, index], hu[ray, beyond]
-        share = np.clip((high - level) / np.maximum(high - low, 1e-3), 0, 1)
-        shown = hu[ray, np.clip(index + outward * width(1.0), 0, hu.shape[1] - 1)] > OUTSIDE_HU / 2
-        return np.where(above.any(axis=1) & shown, radii[ray, index] + outward * share * FINE_STEP_MM, 0.0)
+        l, m, h = slope[ray, k - 1], slope[ray, k], slope[ray, k + 1]
+        shift = np.clip(0.5 * (l - h) / np.minimum(l - 2 * m + h, -1e-3), -0.5, 0.5)
+        depth = depths[0] + k + 0.5 + shift
+        shown = values[:, : width(4.5) - width(1.0)].min(axis=1) > OUTSIDE_HU / 2
+        position = np.take_along_axis(radii, at[:, None], axis=1)[:, 0] - outward * depth * FINE_STEP_MM
+        return np.where(rising.any(axis=1) & shown, position, 0.0)
 
     good = found & broken.any(axis=1)
     return np.where(good, edge(last, 1), 0.0), np.where(good, edge(first, -1), 0.0)

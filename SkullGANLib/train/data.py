@@ -14,7 +14,8 @@ from SkullGANLib.models.window import IntensityWindow
 from SkullGANLib.progress import Progress, report
 from SkullGANLib.segments.dataset import SegmentDataset
 
-_BLOCK = 256  # segments read at once while looking for the extremes
+_BLOCK = 256  # segments between two reports while looking for the extremes
+_SAMPLED = 500  # segments that tell the bone floor
 
 
 class TrainingData:
@@ -31,6 +32,7 @@ class TrainingData:
 
     Attributes:
         window: HU to [-1, 1].
+        bone_floor_hu: half of what all but 1 % of the bone pixels exceed, but at least 10; see ``ModelCard``.
         fingerprint: SHA-256 over the sets and the rows used.
         card: what a model should say of its training set.
 
@@ -69,6 +71,7 @@ class TrainingData:
         digest = hashlib.sha256("".join(each.fingerprint for each in sets).encode() + self._rows.tobytes())
         self.fingerprint = digest.hexdigest()
         self.window = self._find_window(progress) if window_hu is None else _window(*window_hu)
+        self.bone_floor_hu = self._find_bone_floor()
         self.card = {
             "fingerprint": self.fingerprint,
             "data_sets": [each.fingerprint for each in sets],
@@ -114,6 +117,11 @@ class TrainingData:
                 low, high = min(low, float(hu.min())), max(high, float(hu.max()))
             report(progress, min(start + _BLOCK, len(self)), len(self), "Reading the training data")
         return _window(low, high)
+
+    def _find_bone_floor(self) -> float:
+        hu = np.stack([self._arrays[source][row] for source, row in self._rows[:: max(1, len(self) // _SAMPLED)]])
+        bone = hu[hu > self.background_hu] - self.background_hu
+        return max(10.0, 0.5 * float(np.percentile(bone, 1))) if len(bone) else 10.0
 
 
 def training_rows(dataset: SegmentDataset) -> np.ndarray:

@@ -173,6 +173,7 @@ def _card(run: Run, score: float) -> ModelCard:
         window=run.data.window,
         spacing_mm=run.data.spacing_mm,
         background_hu=run.data.background_hu,
+        bone_floor_hu=run.data.bone_floor_hu,
         training=run.data.card,
         images_seen=run.seen,
         seed=run.options.seed,

@@ -12,7 +12,7 @@ from SkullGANLib import __version__
 from SkullGANLib.errors import FormatError, InputError
 from SkullGANLib.files import read_json, write_json
 from SkullGANLib.models.device import bfloat16_is_faster, memory_advice, resolve_device
-from SkullGANLib.models.folder import Model, load_model
+from SkullGANLib.models.folder import Model, load_card, load_model
 from SkullGANLib.progress import Progress
 from SkullGANLib.train.checkpoints import load_latest
 from SkullGANLib.train.data import TrainingData
@@ -45,8 +45,6 @@ def train(options: TrainOptions, *, progress: Progress | None = None) -> Path:
         f"Use a smaller --batch-size than {options.batch_size}, or a narrower network (--preset compact)."
     ):
         run = open_run(options, progress)
-        if run.seen >= run.total and (run.folder / "model").is_dir():
-            return run.folder
         train_loop(run, progress)
     return run.folder
 
@@ -67,24 +65,30 @@ def open_run(options: TrainOptions, progress: Progress | None = None) -> Run:
     trainer = options.known_family.trainer(recipe, network, generator, discriminator)
     ema = AveragedNetwork(generator, options.ema_images, options.ema_share)
     wanted = options.precision == "bfloat16" or (options.precision == "auto" and bfloat16_is_faster(device))
-    total = options.total_images(len(data))
-    run = Run(folder, options, device, wanted, data, trainer, ema, None, 0, total)
     found = load_latest(folder / "checkpoints")
+    seen = 0 if found is None else found[0]["images"]
+    stats = Statistics(folder / "stats.jsonl", seen)
+    run = Run(folder, options, device, wanted, data, trainer, ema, stats, seen, options.total_images(len(data)))
     if found is not None:
         state, tensors, damaged = found
         for sentence in damaged:
             warnings.warn(f"{sentence} The one before it is used.", stacklevel=2)
         restore_state(run, state["values"], tensors)
-        run.seen = state["images"]
-    run.stats = Statistics(folder / "stats.jsonl", run.seen)
-    if found is not None and not (folder / "model" / "model.json").is_file():
-        save(run)
+        if not _model_is_of(folder, seen):  # killed between checkpoint and model
+            save(run)
     return run
 
 
 def images_seen(folder: Path) -> int:
     """Images seen by the run in ``folder`` according to its newest checkpoint; 0 where there is none."""
     return max((int(path.name) for path in (folder / "checkpoints").glob("*") if path.name.isdecimal()), default=0)
+
+
+def _model_is_of(folder: Path, seen: int) -> bool:
+    try:
+        return load_card(folder / "model").images_seen == seen
+    except FormatError:
+        return False
 
 
 def _check_sizes(options: TrainOptions, data: TrainingData) -> None:

@@ -1,0 +1,126 @@
+"""The stream of training images: which rows, in which order, mirrored how, in which window."""
+
+import numpy as np
+import pytest
+import torch
+
+from SkullGANLib.errors import InputError
+from SkullGANLib.segments.dataset import SegmentDataset
+from SkullGANLib.train.data import TrainingData
+from SkullGANLib.train.ema import AveragedNetwork
+
+
+def make(path, n=6, *, split=None, quality=None, **facts):
+    """Segment k holds the value 100 + k at its left edge and 0 elsewhere."""
+    hu = np.zeros((n, 32, 32), np.int16)
+    hu[:, :, 0] = 100 + np.arange(n)[:, None]
+    table = {"subject": [f"s{k % 2}" for k in range(n)]}
+    table |= {"split": split} if split else {}
+    table |= {"quality": quality} if quality else {}
+    return SegmentDataset.create(path, hu, table, kind="phantom", **facts).path
+
+
+def values(data, first, count):
+    """The segment numbers in a batch, whichever way they are mirrored."""
+    hu = data.window.to_hu(data.batch(first, count))
+    return (np.rint(hu.max((1, 2, 3))) - 100).astype(int).tolist()
+
+
+def test_every_epoch_shows_each_segment_once_in_another_order(tmp_path):
+    data = TrainingData([make(tmp_path / "a")], seed=1)
+    epochs = [values(data, 6 * k, 6) for k in range(4)]
+    assert all(sorted(epoch) == list(range(6)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) > 1
+
+
+def test_image_n_is_the_same_however_the_stream_is_cut(tmp_path):
+    path = make(tmp_path / "a")
+    whole = TrainingData([path], seed=1).batch(0, 20)
+    parts = TrainingData([path], seed=1)
+    later, earlier = parts.batch(7, 13), parts.batch(0, 7)
+    np.testing.assert_array_equal(whole, np.concatenate([earlier, later]))
+    assert not np.array_equal(whole, TrainingData([path], seed=2).batch(0, 20))
+
+
+def test_half_of_the_images_are_mirrored_unless_told_not_to(tmp_path):
+    path = make(tmp_path / "a")
+    images = TrainingData([path], seed=0).batch(0, 400)
+    mirrored = images[:, 0, 0, -1] > images[:, 0, 0, 0]
+    assert 0.4 < mirrored.mean() < 0.6
+    plain = TrainingData([path], seed=0, mirror=False).batch(0, 400)
+    assert (plain[:, 0, 0, 0] > plain[:, 0, 0, -1]).all()
+
+
+def test_only_good_segments_of_the_training_part_take_part(tmp_path):
+    parts = ["train", "test", "train", "val", "train", ""]
+    data = TrainingData([make(tmp_path / "a", split=parts, quality=["ok"] * 4 + ["cut off", "ok"])])
+    assert sorted(values(data, 0, 2)) == [0, 2]
+    assert data.window.maximum_hu == 102
+    assert sorted(data.reference(9).max((1, 2)) - 100) == [1, 3]  # held out
+
+
+def test_a_set_that_is_not_split_is_used_whole(tmp_path):
+    data = TrainingData([make(tmp_path / "a"), make(tmp_path / "b", n=3)])
+    assert len(data) == 9
+    assert data.card["subjects"] == 2
+    assert len(data.reference(4)) == 4
+
+
+def test_the_window_is_the_global_minimum_and_range_or_the_one_given(tmp_path):
+    data = TrainingData([make(tmp_path / "a")])
+    assert (data.window.minimum_hu, data.window.range_hu) == (0, 105)
+    assert data.batch(0, 6).min() == -1
+    given = TrainingData([make(tmp_path / "b")], window_hu=(-100, 300))
+    assert (given.window.minimum_hu, given.window.range_hu) == (-100, 400)
+
+
+def test_the_bone_floor_is_half_of_the_faintest_bone_and_at_least_10_hu(tmp_path):
+    assert TrainingData([make(tmp_path / "a")]).bone_floor_hu == pytest.approx(50, abs=0.5)
+    hu = np.zeros((3, 32, 32), np.int16)
+    hu[:, 5] = 12
+    SegmentDataset.create(tmp_path / "faint", hu, {}, kind="phantom")
+    assert TrainingData([tmp_path / "faint"]).bone_floor_hu == 10
+
+
+def test_the_fingerprint_follows_rows_and_content(tmp_path):
+    one = TrainingData([make(tmp_path / "a")]).fingerprint
+    assert TrainingData([make(tmp_path / "b")]).fingerprint == one
+    assert TrainingData([make(tmp_path / "c", n=5)]).fingerprint != one
+    assert TrainingData([make(tmp_path / "d", split=["train"] * 5 + ["test"])]).fingerprint != one
+
+
+def test_unusable_data_is_refused_in_words(tmp_path):
+    with pytest.raises(InputError, match="no training data"):
+        TrainingData([])
+    with pytest.raises(InputError, match="usable"):
+        TrainingData([make(tmp_path / "a", quality=["cut off"] * 6)])
+    with pytest.raises(InputError, match="spacing_mm"):
+        TrainingData([make(tmp_path / "b"), make(tmp_path / "c", spacing_mm=0.5)])
+    SegmentDataset.create(tmp_path / "flat", np.zeros((3, 32, 32), np.int16), {}, kind="phantom")
+    with pytest.raises(InputError, match="empty"):
+        TrainingData([tmp_path / "flat"])
+
+
+def test_the_average_forgets_with_its_half_life():
+    network = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(network.weight)
+    average = AveragedNetwork(network, half_life_images=10, share=1.0)
+    torch.nn.init.ones_(network.weight)
+    average.update(network, seen=100, batch_size=10)
+    assert average.network.weight.item() == pytest.approx(0.5)
+    average.update(network, seen=100, batch_size=20)
+    assert average.network.weight.item() == pytest.approx(0.875)
+    average.update(network, seen=5, batch_size=5)  # young: the half-life is 5 images
+    assert average.network.weight.item() == pytest.approx(0.9375)
+
+
+def test_settling_measures_the_batch_statistics_of_the_averaged_weights():
+    network = torch.nn.Sequential(torch.nn.BatchNorm2d(1))
+    average = AveragedNetwork(network, 10, 1.0)
+    draws = torch.randn(64, 1, 4, 4) * 3 + 7
+    average.settle(lambda net, part: net(draws[list(part)]), images=64, batch_size=16)
+    layer = average.network[0]
+    assert layer.running_mean.item() == pytest.approx(draws.mean().item(), rel=1e-5)
+    assert layer.running_var.item() == pytest.approx(draws.var().item(), rel=0.05)
+    assert layer.momentum == 0.1
+    assert not layer.training
