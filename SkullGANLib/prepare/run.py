@@ -20,7 +20,6 @@ from SkullGANLib.prepare.cut import PIXEL_MM, PLANES, SIZE, Placement, find_plac
 from SkullGANLib.prepare.skull import Skull, find_skull
 from SkullGANLib.progress import Progress, report
 
-RIM_MM = PIXEL_MM  # what is kept of the blurred edge, so that half of the cortical peak is still in the image
 OUTSIDE_HU = -5000.0
 KEPT_FIGURES = (
     "sdr",
@@ -42,7 +41,7 @@ class PrepareOptions(BaseModel):
     regions: tuple[Literal["temporal", "parietal", "frontal", "occipital"], ...] = ("temporal", "parietal")
     interval_mm: float = Field(3.1, gt=0.1, description="distance between parallel planes")
     stride_mm: float = Field(SIZE * PIXEL_MM, gt=1, description="distance between segments on one plane")
-    interpolation: Literal["linear", "cubic"] = "linear"
+    interpolation: Literal["linear", "cubic"] = "cubic"
     max_obliquity_deg: float = Field(25.0, gt=0, le=90, description="largest angle between plane and surface normal")
     min_region_share: float = Field(0.7, gt=0.5, le=1, description="least part of a segment inside its region")
 
@@ -166,7 +165,7 @@ def _sample(
 
     def one(i: int) -> None:
         points = placements[i].points()
-        piece = quality.largest_piece(skull.shell.contains(points, RIM_MM))
+        piece = quality.largest_piece(skull.shell.contains(points))
         index = skull.frame.to_index(volume, points[piece])
         shown[i][piece] = ((index > -0.5) & (index < limit)).all(axis=1)
         raw[i][piece] = ndimage.map_coordinates(

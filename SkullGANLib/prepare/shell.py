@@ -80,11 +80,11 @@ class Shell:
     covered: np.ndarray
     trusted: np.ndarray
 
-    def contains(self, points: np.ndarray, margin_mm: float = 0.0) -> np.ndarray:
-        """True for head-frame points (..., 3) inside the bone, widened by ``margin_mm`` on both sides."""
+    def contains(self, points: np.ndarray) -> np.ndarray:
+        """True for head-frame points (..., 3) inside the bone."""
         row, column, radius = self.grid.coordinates(points)
-        inside = radius <= self.grid.lookup(self.outer_mm, row, column) + margin_mm
-        inside &= radius >= self.grid.lookup(self.inner_mm, row, column) - margin_mm
+        inside = radius <= self.grid.lookup(self.outer_mm, row, column)
+        inside &= radius >= self.grid.lookup(self.inner_mm, row, column)
         return inside & (self.grid.lookup(self.covered, row, column) > 0.5)
 
     def at(self, values: np.ndarray, points: np.ndarray) -> np.ndarray:
