@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
+from SkullGANLib.ct.checks import require_finite
 from SkullGANLib.ct.volume import Volume
 from SkullGANLib.errors import InputError
 from SkullGANLib.evaluate.radiological import measure_segments
@@ -21,6 +22,7 @@ from SkullGANLib.prepare.skull import Skull, find_skull
 from SkullGANLib.progress import Progress, report
 
 OUTSIDE_HU = -5000.0
+COARSE_MM = 2.0
 KEPT_FIGURES = (
     "sdr",
     "thickness_mm",
@@ -94,8 +96,9 @@ def prepare_volume(
         progress: told the steps.
 
     Raises:
-        InputError: no skull, or nothing to cut.
+        InputError: no skull, nothing to cut, or values that are no numbers.
     """
+    require_finite(volume.hu)
     options = options or PrepareOptions()
     clock = _Clock()
     digest = hashlib.sha256(np.ascontiguousarray(volume.hu).data).hexdigest()
@@ -230,8 +233,10 @@ def _remarks(volume: Volume, verdicts: list[str]) -> tuple[str, ...]:
     if kept == 0:
         commonest = max(set(verdicts), key=verdicts.count)
         remarks.append(f"No segment could be kept; the commonest reason was: {commonest}.")
-    if max(volume.spacing_mm) > 3.0:
-        remarks.append("Voxels over 3 mm blur the tables and the diploe; SDR from this scan is not to be trusted.")
+    if max(volume.spacing_mm) > COARSE_MM:
+        remarks.append(
+            f"Voxels over {COARSE_MM:g} mm blur the tables and the diploe; SDR from this scan is not to be trusted."
+        )
     return tuple(remarks)
 
 

@@ -51,14 +51,12 @@ class PolarGrid:
         """Bilinear values of a (psi, phi) map at rows and columns of any shape; psi goes round."""
         import cv2
 
-        flat_row, flat_column = row.reshape(-1, row.shape[-1]), column.reshape(-1, row.shape[-1])
+        flat_row, flat_column = row.reshape(1, -1) + 1, np.clip(column.reshape(1, -1), 0, values.shape[1] - 1)
         result = np.empty(flat_row.shape, np.float32)
-        last = values.shape[1] - 1
         image = np.pad(np.asarray(values, np.float32), ((1, 1), (0, 0)), mode="wrap")
-        for start in range(0, len(flat_row), 30_000):  # cv2.remap takes images of up to 32,767 rows
-            part = slice(start, start + 30_000)
-            columns = np.clip(flat_column[part], 0, last)
-            result[part] = cv2.remap(image, columns, flat_row[part] + 1, cv2.INTER_LINEAR)
+        for start in range(0, flat_row.size, 30_000):  # cv2.remap takes images of up to 32,767 columns
+            part = np.s_[:, start : start + 30_000]
+            result[part] = cv2.remap(image, flat_column[part], flat_row[part], cv2.INTER_LINEAR)
         return result.reshape(row.shape)
 
 

@@ -22,6 +22,8 @@ from SkullGANLib.prepare.shell import PolarGrid, Shell
 from SkullGANLib.progress import Progress, report
 
 ABOVE_FIRST, LOWEST = 0.25, -0.3  # heights, in half axes, of the surface that the frame is fitted to
+HEAD_SIZE = (0.55, 1.3)  # half axes against the adult mean, from a newborn to the largest head
+MAX_CRANIAL_INDEX = 1.0  # breadth over length; 0.7 to 0.95 in nearly all heads
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +52,8 @@ def find_skull(
         progress: told the steps.
 
     Raises:
-        InputError: no closed skull vault in the volume, or a mask of another shape or without voxels.
+        InputError: no closed skull vault in the volume, nothing of a head's size, or a mask of another shape or
+            without voxels.
     """
     if mask is not None:
         volume = _as_bone(volume, mask)
@@ -117,7 +120,16 @@ def _frame(coarse: Volume, cavity: np.ndarray, head_to_lps: np.ndarray | None) -
         frame = fit_head_frame(frame.to_lps(points[points.any(axis=-1) & (z > lowest)]), frame)
     if head_to_lps is not None:
         return HeadFrame(start, frame.half_axes_mm, frame.residual_mm), ()
+    size = frame.half_axes_mm / MEAN_HALF_AXES_MM
+    if size.min() < HEAD_SIZE[0] or size.max() > HEAD_SIZE[1]:
+        raise InputError(
+            "What bone encloses in this volume does not have the size of a head.",
+            "Use a CT of the whole head in HU, or give the head frame with --head-frame.",
+        )
     turn = np.abs(frame.rotation_deg).max()
-    if turn <= MAX_TURN_DEG:
-        return frame, ()
-    return frame, (f"The head lies turned by {turn:.0f} degrees; check the regions or give a head frame.",)
+    breadth, length, _ = frame.half_axes_mm
+    if turn > MAX_TURN_DEG:
+        return frame, (f"The head lies turned by {turn:.0f} degrees; check the regions or give a head frame.",)
+    if breadth > MAX_CRANIAL_INDEX * length:
+        return frame, ("The head seems broader than long, as when it lies on a side; give a head frame.",)
+    return frame, ()
