@@ -57,7 +57,7 @@ def test_help_loads_nothing_heavy(arguments):
     code = (
         "import sys\nfrom SkullGANLib.cli.main import skullgan\n"
         f"skullgan({arguments!r}, standalone_mode=False)\n"
-        f"print([m for m in {HEAVY + ('numpy', 'scipy', 'SimpleITK')!r} if m in sys.modules])"
+        f"print([m for m in {(*HEAVY, 'numpy', 'scipy', 'SimpleITK')!r} if m in sys.modules])"
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.splitlines()[-1] == "[]"

@@ -29,10 +29,7 @@ NEEDED = {
     "pydantic": "",
     "joblib": "",
 }
-OPTIONAL = {
-    "dask": "prepare on a cluster: pip install 'SkullGANLib[cluster]'",
-    "tensorboard": "TensorBoard curves: pip install 'SkullGANLib[tracking]'",
-}
+OPTIONAL = ("dask",)  # prepare on a cluster
 GIB = 1024**3
 
 

@@ -20,7 +20,7 @@ from SkullGANLib.progress import Progress
 @click.option("--stride-mm", default=57.6, show_default=True, help="Distance between segments on one plane.")
 @click.option("--interpolation", type=click.Choice(["linear", "cubic"]), default="cubic", show_default=True)
 @click.option("--max-obliquity-deg", default=25.0, show_default=True, help="Largest angle of plane and surface normal.")
-@click.option("--min-region-share", default=0.7, show_default=True, help="Least part of a segment inside its region.")
+@click.option("--min-region-share", default=0.8, show_default=True, help="Least part of a segment inside its region.")
 @click.option("--mask", type=click.Path(path_type=Path), help="Skull mask on the scan's grid (one scan only).")
 @click.option(
     "--head-frame",

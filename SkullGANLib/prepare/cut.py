@@ -78,7 +78,7 @@ def find_placements(
     regions: tuple[str, ...] = ("temporal", "parietal"),
     interval_mm: float = 3.1,
     stride_mm: float = SIZE * PIXEL_MM,
-    min_region_share: float = 0.7,
+    min_region_share: float = 0.8,
 ) -> list[Placement]:
     """Places of all segments on parallel planes through the vault.
 

@@ -45,7 +45,7 @@ class PrepareOptions(BaseModel):
     stride_mm: float = Field(SIZE * PIXEL_MM, gt=1, description="distance between segments on one plane")
     interpolation: Literal["linear", "cubic"] = "cubic"
     max_obliquity_deg: float = Field(25.0, gt=0, le=90, description="largest angle between plane and surface normal")
-    min_region_share: float = Field(0.7, gt=0.5, le=1, description="least part of a segment inside its region")
+    min_region_share: float = Field(0.8, gt=0.5, le=1, description="least part of a segment inside its region")
 
 
 @dataclass(frozen=True, eq=False)
