@@ -10,7 +10,9 @@ METAL_HU = 3000.0
 AIR_HU = -100.0
 AIR_PIXELS = 6
 MAX_DEPTH_SHARE = 0.7  # bone further down than this share of the image belongs to the far side of a small ring
-HOLE_SHARE = 0.6  # a column whose peak is below this share of its neighbours' is a suture, a seam or a hole
+HOLE_SHARE = 0.6  # of its neighbours' peaks, below which a column belongs to a suture, a seam or a hole
+SLANT = 10
+JOINED_SHARE = 2.0
 HOLE_REACH = 12  # columns to either side that a column is compared with
 UNCLEAR_SHARE = 0.9
 MIN_THICKNESS_MM = 1.5
@@ -60,6 +62,8 @@ def judge(
         return "air cells or a gap"
     if has_hole(hu, mask):
         return "suture or hole"
+    if is_joined(mask):
+        return "joined by other bone"
     if not thickness_mm >= MIN_THICKNESS_MM:
         return "too thin"
     if trusted_share < UNCLEAR_SHARE or is_ragged(mask):
@@ -68,10 +72,27 @@ def judge(
 
 
 def has_hole(hu: np.ndarray, mask: np.ndarray) -> bool:
-    """Whether a column's peak falls far below that of its neighbours, as at a suture, a seam or a burr hole."""
+    """Whether a dark line runs through the bone from edge to edge, as at a suture, a seam or a burr hole.
+
+    The line is one where the peaks of the outer and of the inner half of the bone both fall far below those of their
+    neighbours, no more than ``SLANT`` columns apart, since sutures run through the bone at a slant.
+    """
+    middle = (np.argmax(mask, axis=0) + len(mask) - np.argmax(mask[::-1], axis=0)) / 2
+    outer = mask & (np.arange(len(mask))[:, None] < middle)
+    near = [ndimage.binary_dilation(_dips(hu, half), iterations=SLANT // 2) for half in (outer, mask & ~outer)]
+    return bool((near[0] & near[1]).any() or _dips(hu, mask).any())
+
+
+def _dips(hu: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """(columns,) bool: where the peak inside the mask falls far below those of the neighbouring columns."""
     peak = np.where(mask, hu, -np.inf).max(axis=0)
-    around = ndimage.median_filter(peak, size=2 * HOLE_REACH + 1, mode="nearest")
-    return bool((peak < HOLE_SHARE * around).any())
+    return peak < HOLE_SHARE * ndimage.median_filter(peak, size=2 * HOLE_REACH + 1, mode="nearest")
+
+
+def is_joined(mask: np.ndarray) -> bool:
+    """Whether some column is so much thicker than the others that bone of the skull base must lie in it."""
+    thickness = mask.sum(axis=0)
+    return bool(thickness.max() > JOINED_SHARE * np.median(thickness))
 
 
 def is_ragged(mask: np.ndarray) -> bool:
