@@ -18,10 +18,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from SkullGANLib.errors import FormatError, InputError, ResourceError
+from SkullGANLib.errors import FormatError, InputError, ResourceError, SkullGANError
 from SkullGANLib.progress import Progress, report
 
 _DAY_S = 86_400
+_NEARLY_FULL = 1 << 20
 _DISK_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
@@ -58,8 +59,11 @@ def replace_folder(path: str | Path, *, overwrite: bool = True, marker: str | No
         _flush_folder(temporary)
         check_replaceable(target, overwrite=overwrite, marker=marker)
         _put_in_place(temporary, target)
-    except OSError as error:
-        raise _in_words(error, target) from error
+    except Exception as error:
+        if not _disk_is_full(error, target):
+            raise
+        advice = "Free some space and do it again; what was there before is unchanged."
+        raise ResourceError(f"The disk is full: {target} could not be written.", advice) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -90,8 +94,11 @@ def replace_file(path: str | Path) -> Iterator[Path]:
         _flush_file(temporary)
         os.replace(temporary, target)
         _flush_directory(target.parent)
-    except OSError as error:
-        raise _in_words(error, target) from error
+    except Exception as error:
+        if not _disk_is_full(error, target):
+            raise
+        advice = "Free some space and do it again; what was there before is unchanged."
+        raise ResourceError(f"The disk is full: {target} could not be written.", advice) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -245,8 +252,10 @@ def _flush_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def _in_words(error: OSError, target: Path) -> Exception:
-    if error.errno in _DISK_FULL:
-        advice = "Free some space and do it again; what was there before is unchanged."
-        return ResourceError(f"The disk is full: {target} could not be written.", advice)
-    return error
+def _disk_is_full(error: Exception, target: Path) -> bool:
+    """Whether a failed write ran out of space; libraries say so in their own ways, or not at all."""
+    if isinstance(error, SkullGANError):
+        return False
+    if getattr(error, "errno", None) in _DISK_FULL or "no space left" in str(error).lower():
+        return True
+    return not isinstance(error, OSError) and shutil.disk_usage(target.parent).free < _NEARLY_FULL

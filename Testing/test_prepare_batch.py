@@ -121,7 +121,7 @@ def test_stopping_leaves_no_data_set(scans, tmp_path, names, reports):
 
 def test_a_data_set_is_not_overwritten_unasked(scans, in_turn):
     before = in_turn[0].fingerprint
-    with pytest.raises(InputError, match="holds a data set already"):
+    with pytest.raises(InputError, match="exists already"):
         prepare_dataset([Job(scans / "a.nrrd")], in_turn[0].path, OPTIONS)
     assert SegmentDataset.open(in_turn[0].path, verify=True).fingerprint == before
 

@@ -59,7 +59,7 @@ def test_help_loads_nothing_heavy(arguments):
         f"skullgan({arguments!r}, standalone_mode=False)\n"
         f"print([m for m in {(*HEAVY, 'numpy', 'scipy', 'SimpleITK')!r} if m in sys.modules])"
     )
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert answer.stdout.splitlines()[-1] == "[]"
 
 
@@ -69,13 +69,13 @@ def test_reading_preparing_and_storing_load_no_torch():
         "SkullGANLib.segments.dataset, SkullGANLib.evaluate.radiological\n"
         f"print([m for m in {HEAVY!r} if m in sys.modules])"
     )
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert answer.stdout.splitlines()[-1] == "[]"
 
 
 def test_doctor_ends_with_what_to_do_or_that_all_is_well():
     answer = subprocess.run(
-        [sys.executable, "-m", "SkullGANLib", "doctor", "--events"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "SkullGANLib", "doctor", "--events"], capture_output=True, encoding="utf-8", check=True
     )
     events = [
         json.loads(line.removeprefix("@SKULLGAN "))
@@ -93,7 +93,7 @@ def test_an_unknown_path_is_one_line_of_what_and_one_of_what_to_do(tmp_path):
     answer = subprocess.run(
         [sys.executable, "-m", "SkullGANLib", "prepare", str(tmp_path / "nowhere"), "--out", str(tmp_path / "out")],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
     )
     assert answer.returncode == 1
     assert answer.stderr.splitlines()[0].startswith("Error: ")

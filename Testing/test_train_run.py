@@ -195,7 +195,7 @@ def test_a_killed_run_resumes_with_the_same_command_and_ends_as_if_nothing_had_h
     child.wait()
     killed_at = images_seen(tmp_path / "run")
     assert 100 <= killed_at < 800
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=_one_thread())
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60, env=_one_thread())
     assert done.returncode == 0, done.stderr
     assert "Training has finished: 800 images" in done.stdout
 
@@ -203,7 +203,9 @@ def test_a_killed_run_resumes_with_the_same_command_and_ends_as_if_nothing_had_h
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for child processes")
 def test_ctrl_c_saves_and_ends_with_exit_code_2(data, tmp_path):
     command = _command(data, tmp_path / "run", 100_000)
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=_one_thread())
+    child = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", env=_one_thread()
+    )
     for _ in range(1500):
         if images_seen(tmp_path / "run") >= 100 or child.poll() is not None:
             break

@@ -102,7 +102,9 @@ def command(function: Callable) -> Callable:
     With ``--events`` the end is reported as an event too.
     """
 
-    @click.option("--events", is_flag=True, help="Print progress as lines of JSON for a calling program.")
+    @click.option(
+        "--events", is_flag=True, help=f"Print progress for a calling program: lines of '{EVENT_PREFIX}' and JSON."
+    )
     @click.option(
         "--cancel-file",
         type=click.Path(path_type=Path),
@@ -117,7 +119,7 @@ def command(function: Callable) -> Callable:
             function(*args, progress=progress, **kwargs)
         except (Cancelled, KeyboardInterrupt):
             _finish(progress, events, EXIT_CANCELLED, canceled=True)
-            click.echo("Stopped as asked; what was done so far is saved.", err=True)
+            click.echo("Stopped as asked; what was finished is saved.", err=True)
             sys.exit(EXIT_CANCELLED)
         except SkullGANError as error:
             _fail(error.message, error.advice, progress, events, debug)

@@ -48,4 +48,5 @@ def skullgan() -> None:
 
 def main() -> None:
     """Entry point of ``skullgan`` and ``python -m SkullGANLib``."""
+    click.UsageError.exit_code = 1  # 2 means cancelled
     skullgan(prog_name="skullgan")

@@ -77,8 +77,9 @@ def phantom(
             metal=metal,
         )
         files = [_write(head, head.volume, out, name, file_format, tilt)]
-        if labels:
-            files.append(_write(head, head.labels, out, f"{name}-labels", file_format, tilt))
+        if labels and not tilt:
+            label_format = "nrrd" if file_format == "dicom" else file_format  # no CT series of labels
+            files.append(_write(head, head.labels, out, f"{name}-labels", label_format, tilt))
         facts["heads"].append(
             {
                 "subject": name,
@@ -96,6 +97,8 @@ def phantom(
     report(progress, subjects, subjects, "Making heads")
     _write_preview(out / "preview.png", previews)
     click.echo(f"Wrote {subjects} head{'s' if subjects > 1 else ''} to {out}.")
+    if labels and tilt:
+        click.echo("Without label maps: no file holds them for slices of a tilted gantry.")
     for head in facts["heads"]:
         truth = head["truth"]["vault"]
         click.echo(f"  {head['subject']}: vault {truth['thickness_mm']:.1f} mm thick, SDR {truth['sdr']:.2f}")

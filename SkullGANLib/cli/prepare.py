@@ -93,6 +93,12 @@ def prepare(paths: tuple[Path, ...], out: Path, progress: Progress, **options) -
     progress.result(dataset=str(out), segments=len(dataset), pictures=str(out / "pictures"))
     progress.close()
     _tell(dataset, outcomes, out)
+    failed = [outcome.job.path.name for outcome in outcomes if outcome.error is not None]
+    if failed:
+        raise InputError(
+            f"{len(failed)} of {len(outcomes)} scans are not in the data set: {', '.join(failed)}.",
+            "The reason stands with each above; the others are in.",
+        )
 
 
 def read_head_frame(path: Path):

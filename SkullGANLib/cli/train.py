@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from SkullGANLib.cli import common
+from SkullGANLib.errors import InputError
 from SkullGANLib.progress import Progress
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ def train(
     """
     from SkullGANLib.train.options import load_options, parse_setting
 
+    if given["images"] is not None and given["epochs"] is not None:
+        raise InputError("Both --images and --epochs give the length of the training.", "Give one of them.")
     overrides = {key: value for key, value in given.items() if value is not None}
     overrides |= dict(parse_setting(text) for text in settings)
     options = load_options(preset, {**overrides, "data": [path.resolve() for path in data], "out": out})
@@ -61,6 +64,8 @@ def train(
     card = load_card(folder / "model")
     done = "This run had finished already" if before >= card.images_seen else "Training has finished"
     click.echo(f"{done}: {card.images_seen} images seen.")
+    if card.training.get("subjects") == 1:
+        click.echo("Note: the training set is one subject only; the model knows no other head.")
     click.echo(f"Model: {folder / 'model'}")
     click.echo(f"Pictures: {folder / 'samples'}")
 

@@ -105,7 +105,7 @@ def _warnings(warnings: list[str]) -> str:
 
 def _headline(report: Report) -> str:
     rows = [
-        [escape(title), *map(_cell, (real, synthetic, ks)), p_words(ks.detail["p"]), _cell(w1)]
+        [escape(title), *map(_cell, (real, synthetic, ks)), escape(p_words(ks.detail["p"])), _cell(w1)]
         for title, real, synthetic, ks, w1 in headline_rows(report)
     ]
     return _table(HEADINGS, rows) + (

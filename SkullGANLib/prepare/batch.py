@@ -13,9 +13,11 @@ import numpy as np
 from SkullGANLib.ct.io import READABLE, read_volume, suffix, write_volume
 from SkullGANLib.ct.volume import Volume
 from SkullGANLib.errors import InputError, ResourceError, SkullGANError
+from SkullGANLib.files import check_replaceable
 from SkullGANLib.prepare.run import PreparedVolume, PrepareOptions, prepare_volume
 from SkullGANLib.progress import Progress, report
 from SkullGANLib.segments.dataset import SegmentDataset
+from SkullGANLib.segments.meta import META_FILE
 from SkullGANLib.segments.sheet import write_png
 from SkullGANLib.segments.table import complete_table, select_rows, stack_tables, write_table
 
@@ -154,9 +156,8 @@ def prepare_dataset(
         InputError: nothing could be kept from any volume.
     """
     options = options or PrepareOptions()
-    if (out / "dataset.json").exists() and not overwrite:
-        raise InputError(f"{out} holds a data set already.", "Choose another folder or ask for --overwrite.")
-    outcomes = _run_all(jobs, options, n_jobs, backend, scheduler, progress)
+    check_replaceable(out, overwrite=overwrite, marker=META_FILE)
+    outcomes = _once_each(_run_all(jobs, options, n_jobs, backend, scheduler, progress))
     done = [o for o in outcomes if o.prepared is not None]
     if not done:
         if len(outcomes) == 1:
@@ -185,6 +186,20 @@ def prepare_dataset(
     )
     _write_pictures(out, hu, table, done)
     return dataset, outcomes
+
+
+def _once_each(outcomes: list[Outcome]) -> list[Outcome]:
+    """The same outcomes, but a scan that stands twice among the jobs counts once."""
+    first: dict[object, Outcome] = {}
+    checked = []
+    for outcome in outcomes:
+        if outcome.prepared is not None:
+            same = first.setdefault(outcome.prepared.source["sha256"], outcome)
+            if same is not outcome:
+                error = InputError(f"It holds the same values as {same.job.path.name}.", "Give each scan once.")
+                outcome = Outcome(outcome.job, error=error)
+        checked.append(outcome)
+    return checked
 
 
 def _run_all(jobs, options, n_jobs, backend, scheduler, progress) -> list[Outcome]:

@@ -55,7 +55,7 @@ def write_sheets(folder: Path, hu: np.ndarray, table: dict[str, np.ndarray]) -> 
 
 
 def where_picture(volume: Volume, prepared: PreparedVolume) -> np.ndarray:
-    """The head from the right, from above and from the left as a radiograph, each segment a line along its bone.
+    """The head as a radiograph, from the right, axially and from the left, with each segment as a line along its bone.
 
     Returns:
         (height, width, 3) uint8.
@@ -72,9 +72,9 @@ def where_picture(volume: Volume, prepared: PreparedVolume) -> np.ndarray:
     kept = prepared.kept
     views = []
     for title, depth, (h, v), flip, sides in (
-        ("right side", bone[:half].mean(0), (1, 2), False, ("right",)),
-        ("from above", bone[:, :, len(axes[2]) // 2 :].mean(2), (0, 1), False, ("left", "right")),
-        ("left side", bone[half:].mean(0), (1, 2), True, ("left",)),
+        ("right side", bone[:half].mean(0), (1, 2), True, ("right",)),
+        ("axial, as in CT", bone[:, :, len(axes[2]) // 2 :].mean(2), (0, 1), False, ("left", "right")),
+        ("left side", bone[half:].mean(0), (1, 2), False, ("left",)),
     ):
         image = depth.T[::-1] if v == 2 else depth.T
         image = image / max(float(np.percentile(image, 99.5)), 1.0)
@@ -91,6 +91,9 @@ def where_picture(volume: Volume, prepared: PreparedVolume) -> np.ndarray:
                     canvas, [np.stack([across, up], 1).round().astype(np.int32)], False, colour, 1, cv2.LINE_AA
                 )
         canvas = np.ascontiguousarray(canvas[:, ::-1]) if flip else canvas
+        if title.startswith("axial"):
+            for mark, x in (("R", 8), ("L", canvas.shape[1] - 24)):
+                cv2.putText(canvas, mark, (x, canvas.shape[0] // 2), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (255, 255, 255), 1)
         cv2.putText(canvas, title, (8, 22), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 255, 255), 1, cv2.LINE_AA)
         views.append(canvas)
     height = max(len(v) for v in views)

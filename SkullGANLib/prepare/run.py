@@ -23,15 +23,7 @@ from SkullGANLib.progress import Progress, report
 
 OUTSIDE_HU = -5000.0
 COARSE_MM = 2.0
-KEPT_FIGURES = (
-    "sdr",
-    "thickness_mm",
-    "thickness_normal_mm",
-    "intensity_hu",
-    "outer_table_mm",
-    "diploe_mm",
-    "inner_table_mm",
-)
+KEPT_FIGURES = ("sdr", "thickness_mm", "thickness_normal_mm", "intensity_hu")
 
 
 class PrepareOptions(BaseModel):

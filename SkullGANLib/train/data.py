@@ -51,7 +51,7 @@ class TrainingData:
     ) -> None:
         if not paths:
             raise InputError("There is no training data.", "Give a segment data set with --data.")
-        sets = [SegmentDataset.open(path) for path in paths]
+        sets = [SegmentDataset.open(path, verify=True) for path in paths]
         for name in ("spacing_mm", "size", "background_hu"):
             values = sorted({getattr(each.meta, name) for each in sets})
             if len(values) > 1:
