@@ -90,7 +90,6 @@ def test_two_processes_give_the_same_data_set(scans, in_turn, tmp_path):
     assert same(prepare_dataset(jobs, tmp_path / "set", OPTIONS, kind="phantom", n_jobs=2)[0], in_turn[0])
 
 
-@pytest.mark.slow
 def test_a_dask_cluster_gives_the_same_data_set(scans, in_turn, tmp_path):
     pytest.importorskip("distributed", reason="dask is not installed; it is in the extra 'cluster'")
     jobs = [Job(p) for p in find_volumes([scans])]

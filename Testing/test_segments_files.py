@@ -189,3 +189,11 @@ def test_damaged_json_is_said_in_words(tmp_path):
 def test_sha256_is_the_known_one(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert files.sha256_of(tmp_path / "a").startswith("ba7816bf8f01cfea414140de5dae2223b00361a396177a9c")
+
+
+def test_a_library_that_runs_out_of_space_in_its_own_words_is_understood(tmp_path):
+    with pytest.raises(ResourceError, match="disk is full"), files.replace_folder(tmp_path / "set"):
+        raise RuntimeError("I/O error: No space left on device (os error 28)")
+    with pytest.raises(RuntimeError, match="something else"), files.replace_folder(tmp_path / "set"):
+        raise RuntimeError("something else")
+    assert list(tmp_path.iterdir()) == []
