@@ -22,7 +22,7 @@ from SkullGANLib.prepare.skull import Skull, find_skull
 from SkullGANLib.progress import Progress, report
 
 OUTSIDE_HU = -5000.0
-BLURS_ABOVE_MM = 2.0
+BLURRED_MM = 2.0
 KEPT_FIGURES = ("sdr", "thickness_mm", "thickness_normal_mm", "intensity_hu")
 
 
@@ -225,9 +225,9 @@ def _remarks(volume: Volume, verdicts: list[str]) -> tuple[str, ...]:
     if kept == 0:
         commonest = max(set(verdicts), key=verdicts.count)
         remarks.append(f"No segment could be kept; the commonest reason was: {commonest}.")
-    if max(volume.spacing_mm) > BLURS_ABOVE_MM:
+    if max(volume.spacing_mm) > BLURRED_MM:
         remarks.append(
-            f"Voxels over {BLURS_ABOVE_MM:g} mm blur the tables and the diploe; SDR from this scan is not to be trusted."
+            f"Voxels over {BLURRED_MM:g} mm blur the tables and the diploe; SDR from this scan is not to be trusted."
         )
     return tuple(remarks)
 
