@@ -55,15 +55,11 @@ def replace_folder(path: str | Path, *, overwrite: bool = True, marker: str | No
     temporary = target.with_name(f".{target.name}.writing-{_node()}-{os.getpid()}-{secrets.token_hex(4)}")
     temporary.mkdir()
     try:
-        yield temporary
-        _flush_folder(temporary)
-        check_replaceable(target, overwrite=overwrite, marker=marker)
-        _put_in_place(temporary, target)
-    except Exception as error:
-        if not _disk_is_full(error, target):
-            raise
-        advice = "Free some space and do it again; what was there before is unchanged."
-        raise ResourceError(f"The disk is full: {target} could not be written.", advice) from error
+        with _full_disk_in_words(target):
+            yield temporary
+            _flush_folder(temporary)
+            check_replaceable(target, overwrite=overwrite, marker=marker)
+            _put_in_place(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -90,15 +86,11 @@ def replace_file(path: str | Path) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{secrets.token_hex(4)}-{target.name}")
     try:
-        yield temporary
-        _flush_file(temporary)
-        os.replace(temporary, target)
-        _flush_directory(target.parent)
-    except Exception as error:
-        if not _disk_is_full(error, target):
-            raise
-        advice = "Free some space and do it again; what was there before is unchanged."
-        raise ResourceError(f"The disk is full: {target} could not be written.", advice) from error
+        with _full_disk_in_words(target):
+            yield temporary
+            _flush_file(temporary)
+            os.replace(temporary, target)
+            _flush_directory(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -250,6 +242,17 @@ def _flush_directory(path: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _full_disk_in_words(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if not _disk_is_full(error, target):
+            raise
+        advice = "Free some space and do it again; what was there before is unchanged."
+        raise ResourceError(f"The disk is full: {target} could not be written.", advice) from error
 
 
 def _disk_is_full(error: Exception, target: Path) -> bool:

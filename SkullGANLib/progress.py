@@ -17,16 +17,6 @@ class Progress(Protocol):
         """True once the user has asked to stop."""
 
 
-class Silent:
-    """Reports nothing and never stops: the default of every long function."""
-
-    def update(self, done: int, total: int, message: str = "", **values: float | str) -> None:
-        pass
-
-    def cancelled(self) -> bool:
-        return False
-
-
 def report(progress: Progress | None, done: int, total: int, message: str = "", **values: float | str) -> None:
     """Update ``progress`` if there is one.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -53,6 +52,7 @@ def phantom(
     import numpy as np
 
     from SkullGANLib.ct.phantom import LABELS, HeadPhantom
+    from SkullGANLib.files import write_json
 
     if tilt and file_format != "dicom":
         raise InputError("Only DICOM can hold a tilted gantry.", "Add --format dicom or leave out --tilt.")
@@ -93,7 +93,7 @@ def phantom(
         )
         if number < 8:
             previews.append(_three_views(head.volume))
-        _save(out / "phantom.json", facts)
+        write_json(out / "phantom.json", facts)
     report(progress, subjects, subjects, "Making heads")
     _write_preview(out / "preview.png", previews)
     click.echo(f"Wrote {subjects} head{'s' if subjects > 1 else ''} to {out}.")
@@ -137,10 +137,6 @@ def _write(head, volume, out: Path, name: str, file_format: str, tilt: float) ->
     return folder.name
 
 
-def _save(path: Path, facts: dict) -> None:
-    path.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-
-
 def _three_views(volume):
     """Axial, coronal and sagittal view through the middle, as 8-bit images of square pixels and equal height."""
     import cv2
@@ -162,10 +158,10 @@ def _three_views(volume):
 
 
 def _write_preview(path: Path, previews: list) -> None:
-    import cv2
     import numpy as np
+
+    from SkullGANLib.segments.sheet import write_png
 
     width = max(image.shape[1] for image in previews)
     rows = [np.pad(image, ((0, 4), (0, width - image.shape[1]))) for image in previews]
-    encoded = cv2.imencode(".png", np.concatenate(rows))[1]
-    path.write_bytes(encoded.tobytes())
+    write_png(path, np.concatenate(rows))

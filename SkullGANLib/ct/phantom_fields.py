@@ -92,14 +92,6 @@ def smooth_field(rng: np.random.Generator, directions: np.ndarray, length: float
     return np.sqrt(2 / waves) * np.cos(directions.astype(np.float32) @ frequency + phase).sum(axis=-1)
 
 
-def bump(directions: np.ndarray, centre: tuple[float, float, float], width: float) -> np.ndarray:
-    """A Gaussian hill of height 1 around ``centre`` and, for a centre off the middle, around its mirror image."""
-    centre = np.asarray(centre, float) / np.linalg.norm(centre)
-    mirrored = directions * np.array([-1, 1, 1])
-    hills = [np.exp((d @ centre - 1) / width**2) for d in (directions, mirrored)]
-    return np.maximum(*hills)
-
-
 class Noise3D:
     """A periodic Gaussian noise with a correlation length, looked up at any point.
 

@@ -15,7 +15,6 @@ from scipy.spatial import cKDTree
 from SkullGANLib.ct import anatomy
 from SkullGANLib.ct.phantom_fields import (
     Noise3D,
-    bump,
     grid_directions,
     look_up,
     normals_of,
@@ -91,7 +90,11 @@ class SkullShell:
         bevel = np.where(nearest == list(anatomy.sutures()).index("squamosal"), BEVEL_MM, 0)
         wave += 0.55 * self.fine.at(*np.moveaxis(points, -1, 0), scale=5.0)
         scalp = p.scalp_mm * (1 + 0.08 * smooth_field(rng, directions, 0.4))
-        scalp = scalp + 5.0 * bump(directions, (1, -0.35, -0.3), 0.35) + 2.5 * bump(directions, (0, 1, -0.6), 0.3)
+        scalp = (
+            scalp
+            + 5.0 * anatomy.hill(directions, (1, -0.35, -0.3), 0.35)
+            + 2.5 * anatomy.hill(directions, (0, 1, -0.6), 0.3)
+        )
         self._scalp = pack(scalp)
         self._thickness = pack(thickness, *tables)
         tables_hu, diploe_hu = (1 + s * smooth_field(rng, directions, 0.25) for s in (0.03, 0.10))
@@ -108,18 +111,22 @@ class SkullShell:
     def _thickness_map(self, rng: np.random.Generator, directions: np.ndarray, points: np.ndarray) -> np.ndarray:
         p = self.parameters
         share = 1 + p.thickness_variation * smooth_field(rng, directions, 0.35)
-        share = share - p.temporal_thinning * bump(directions, (1, -0.03, -0.3), 0.42)
-        share = share + p.occipital_thickening * bump(directions, (0, 1, -0.1), 0.4)
-        share = share + 0.5 * p.occipital_thickening * bump(directions, (0, 1, -0.3), 0.14)
-        share = share + 0.1 * bump(directions, (0, -1, 0.6), 0.4) - 0.12 * bump(directions, (0.5, 1, -0.75), 0.25)
+        share = share - p.temporal_thinning * anatomy.hill(directions, (1, -0.03, -0.3), 0.42)
+        share = share + p.occipital_thickening * anatomy.hill(directions, (0, 1, -0.1), 0.4)
+        share = share + 0.5 * p.occipital_thickening * anatomy.hill(directions, (0, 1, -0.3), 0.14)
+        share = (
+            share
+            + 0.1 * anatomy.hill(directions, (0, -1, 0.6), 0.4)
+            - 0.12 * anatomy.hill(directions, (0.5, 1, -0.75), 0.25)
+        )
         parietal = self._region(points) == anatomy.PARIETAL
         weight = np.hypot(directions[..., 0], directions[..., 1])
         share = share / np.average(share[parietal], weights=weight[parietal])
         thickness = p.thickness_mm * share + 0.22 * self.fine.at(*np.moveaxis(points, -1, 0), scale=9.0)
-        thickness = thickness + 5.0 * p.sinus_size * bump(directions, (0, -1, 0.0), 0.16)
+        thickness = thickness + 5.0 * p.sinus_size * anatomy.hill(directions, (0, -1, 0.0), 0.16)
         # Grooves of the inner table: the superior sagittal sinus and the middle meningeal artery.
         sulcus = np.exp(-((points[..., 0] / 4.0) ** 2)) * _step(directions[..., 2], 0.15, 0.3)
-        crest = np.exp(-((points[..., 0] / 2.0) ** 2)) * bump(directions, (0, -1, 0.25), 0.2)
+        crest = np.exp(-((points[..., 0] / 2.0) ** 2)) * anatomy.hill(directions, (0, -1, 0.25), 0.2)
         thickness = thickness - 1.0 * sulcus + 2.5 * crest
         low, high = THICKNESS_RANGE_MM
         thickness = _smooth_minimum(thickness, high, 0.8)

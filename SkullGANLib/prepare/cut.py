@@ -68,7 +68,6 @@ class _Contour:
     points: np.ndarray  # (n, 3) head frame
     outward: np.ndarray  # (n, 3) unit normals of the surface
     label: np.ndarray  # (n,) region * 2 + side, MIDDLE near the mid-plane, 0 where there is no vault
-    closed: bool
 
 
 def find_placements(
@@ -145,7 +144,7 @@ def _even(skull: Skull, plane: str, position_mm: float, points: np.ndarray) -> _
     label = region * 2 + (even[:, 0] < 0)
     label[np.abs(even[:, 0]) < MIDLINE_MM] = MIDDLE
     label[(region == 0) | (shell.at(shell.covered, even) < 0.5)] = 0
-    return _Contour(plane, position_mm, even, normal, label, True)
+    return _Contour(plane, position_mm, even, normal, label)
 
 
 def _on_contour(
