@@ -10,6 +10,7 @@ from SkullGANLib.cli.evaluate import evaluate
 from SkullGANLib.errors import Cancelled, FormatError, InputError
 from SkullGANLib.evaluate import registry
 from SkullGANLib.evaluate.checks import check_split
+from SkullGANLib.evaluate.plots import histograms
 from SkullGANLib.evaluate.report import evaluate_datasets, prepare_input, read_report
 from SkullGANLib.segments.dataset import SegmentDataset
 
@@ -17,6 +18,7 @@ FILES = {
     "metrics.json",
     "summary.csv",
     "segments.csv",
+    "distributions.csv",
     "violin.png",
     "nearest.png",
     "montage.png",
@@ -104,6 +106,42 @@ def test_the_tables_hold_every_figure_and_every_segment(evaluated):
     assert mean == pytest.approx(written.metrics["thickness_mm"].figures["real_mean"].value)
     assert rows[0]["nearest_row"] == ""
     assert 0 <= int(rows[60]["nearest_row"]) < 60
+
+
+def test_the_histograms_of_both_sets_lie_on_common_bins(evaluated):
+    with open(evaluated[1] / "distributions.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["figure", "unit", "center", "real", "synthetic"]
+    figures = list(dict.fromkeys(row["figure"] for row in rows))
+    assert figures[:3] == ["sdr", "thickness_mm", "intensity_hu"]
+    assert "curvature_per_m" in figures
+    metrics = evaluated[2].metrics
+    for name in figures:
+        of = [row for row in rows if row["figure"] == name]
+        assert {row["unit"] for row in of} == {metrics[name].unit}
+        center = np.array([float(row["center"]) for row in of])
+        width = np.diff(center)
+        np.testing.assert_allclose(width, width[0])
+        for each in ("real", "synthetic"):
+            share = np.array([float(row[each]) for row in of]) * width[0]
+            assert 0.95 <= share.sum() <= 1 + 1e-9
+            mean = metrics[name].figures[f"{each}_mean"].value
+            assert (share * center).sum() / share.sum() == pytest.approx(mean, abs=2 * width[0])
+
+
+def test_histograms_count_what_was_measured():
+    values = {"real": np.r_[np.arange(100.0), np.nan], "synthetic": np.full(10, 50.0)}
+    columns = {each: {"thickness_mm": found} for each, found in values.items()}
+    table = histograms({"thickness_mm": registry.MetricResult(name="thickness_mm", unit="mm", columns=columns)})
+    width = table["center"][1] - table["center"][0]
+    assert width == pytest.approx(98.01 / 40)
+    np.testing.assert_allclose(table["real"].sum() * width, 0.98)
+    assert table["synthetic"].max() * width == pytest.approx(1)
+    assert table["center"][table["synthetic"].argmax()] == pytest.approx(50, abs=width / 2)
+    same = {each: {"sdr": np.full(3, 0.5)} for each in values}
+    table = histograms({"sdr": registry.MetricResult(name="sdr", columns=same)})
+    np.testing.assert_allclose(table["center"].mean(), 0.5)
+    assert histograms({})["figure"].size == 0
 
 
 def test_the_page_needs_no_other_file_and_no_network(evaluated):
@@ -271,6 +309,25 @@ def test_the_command_prints_the_headline_table_and_where_the_pictures_are(real, 
     assert result.exit_code == 0, result.output
     assert re.search(r"Mean thickness +\d\.\d\d mm +\d\.\d\d mm +0\.\d{3} +\S+ +\d\.\d\d mm", result.output)
     assert out in result.output
+
+
+def test_the_command_hands_back_where_the_report_is(real, synthetic, tmp_path):
+    out = tmp_path / "report"
+    arguments = ["--real", real.path, "--synthetic", synthetic.path, "--out", out, "--metric", "sdr", "--events"]
+    result = CliRunner().invoke(evaluate, list(map(str, arguments)))
+    assert result.exit_code == 0, result.output
+    lines = [line for line in result.output.splitlines() if line.startswith("@SKULLGAN ")]
+    events = [json.loads(line.removeprefix("@SKULLGAN ")) for line in lines]
+    (found,) = [event["result"] for event in events if "result" in event]
+    assert found == {
+        "report": str(out),
+        "page": str(out / "report.html"),
+        "summary": str(out / "summary.csv"),
+        "warnings": read_report(out).warnings,
+    }
+    assert found["warnings"]
+    with open(out / "distributions.csv", encoding="utf-8") as file:
+        assert {row["figure"] for row in csv.DictReader(file)} == {"sdr"}
 
 
 def test_the_command_takes_arrays_of_the_released_layout(real, tmp_path):

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from SkullGANLib.errors import FormatError, InputError, ResourceError
+from SkullGANLib.models.card import ModelCard, load_card
 from SkullGANLib.models.device import memory_advice, resolve_device
-from SkullGANLib.models.folder import Model, ModelCard, load_card, load_model, save_model
+from SkullGANLib.models.folder import Model, load_model, save_model
 from SkullGANLib.models.registry import FAMILIES, get_family
 from SkullGANLib.models.released import load_released, network_from_shapes, read_state_dict
 from SkullGANLib.models.skullgan import FAMILY, SkullGANNetwork

@@ -168,9 +168,9 @@ def test_the_command_takes_pseudonyms_from_a_table_and_writes_the_mask(scans, co
     assert set(dataset.table["subject"]) == {"patient-7"}
     assert f"{len(dataset)} segments in" in result.output
     events = [json.loads(line.split(" ", 1)[1]) for line in result.output.splitlines() if line.startswith("@SKULLGAN")]
-    assert {"dataset": str(out), "segments": len(dataset), "pictures": str(out / "pictures")} in [
-        e.get("result") for e in events
-    ]
+    made = next(event["result"] for event in events if "result" in event)
+    assert (made["dataset"], made["segments"], made["pictures"]) == (str(out), len(dataset), str(out / "pictures"))
+    assert made["failed"] == []
     assert events[-1] == {"exit_code": 0, "success": True}
     labels = read_volume(mask, labels=True)
     assert np.array_equal(labels.hu > 0, coarse.mask)

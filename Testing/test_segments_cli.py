@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -73,3 +75,46 @@ def test_sheets_are_drawn(call, tmp_path):
     assert "Drew 4 segments" in call("sheet", "set", "sheet.png", "--number", "4", "--titles")
     call("export", "set", "other.png")
     assert (tmp_path / "sheet.png").read_bytes()[:4] == (tmp_path / "other.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize(
+    ("output", "words", "made"),
+    [
+        ("a.npy", [], "a.npy"),
+        ("b.nii.gz", ["--format", "nii"], "b.nii.gz"),
+        ("c", ["--format", "png", "--window-hu", "0", "1000"], "c/000007.png"),
+        ("d", ["--format", "dicom"], "d/segment_000007.dcm"),
+        ("e.png", [], "e.png"),
+    ],
+)
+def test_export_replaces_what_is_there_only_when_asked(call, tmp_path, output, words, made):
+    call("export", "set", output, *words)
+    first = (tmp_path / made).stat().st_mtime_ns
+    assert "exists already" in call("export", "set", output, *words, fails=True)
+    assert (tmp_path / made).stat().st_mtime_ns == first
+    call("export", "set", output, *words, "--overwrite")
+    assert (tmp_path / made).stat().st_mtime_ns > first
+
+
+def test_export_says_which_name_a_format_needs_and_never_writes_over_a_folder(call):
+    assert "end in .nii or .nii.gz" in call("export", "set", "a.nrrd", "--format", "nii", fails=True)
+    assert "is a folder" in call("sheet", "set", "set", "--overwrite", fails=True)
+    call("sheet", "set", "a.png")
+    assert "exists already" in call("sheet", "set", "a.png", fails=True)
+    call("sheet", "set", "a.png", "--overwrite")
+
+
+@pytest.mark.parametrize(
+    ("words", "made"),
+    [
+        (["export", "set", "a.npy"], {"out": "a.npy", "segments": 8}),
+        (["split", "set"], {"dataset": "set", "parts": {"train": 4, "test": 4}}),
+        (["filter", "set", "temporal", "--region", "temporal"], {"dataset": "temporal", "segments": 4}),
+        (["sheet", "set", "a.png", "--number", "3"], {"out": "a.png", "segments": 3}),
+    ],
+)
+def test_what_was_made_is_handed_back(call, words, made):
+    lines = [line for line in call(*words, "--events").splitlines() if line.startswith("@SKULLGAN ")]
+    events = [json.loads(line.removeprefix("@SKULLGAN ")) for line in lines]
+    assert [event["result"] for event in events if "result" in event] == [made]
+    assert events[-1] == {"exit_code": 0, "success": True}

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from SkullGANLib.ct.dicom import list_series, read_series
 from SkullGANLib.errors import FormatError, InputError
 from SkullGANLib.segments.dataset import SegmentDataset
-from SkullGANLib.segments.exchange import export_npy, export_nrrd_stack, import_array
+from SkullGANLib.segments.exchange import export_dicom, export_npy, export_nrrd_stack, export_pictures, import_array
 
 HU = np.random.default_rng(0).integers(0, 2700, (3, 32, 32)).astype(np.float32)
 
@@ -73,3 +74,67 @@ def test_stacks_have_a_known_suffix(tmp_path):
     made = SegmentDataset.create(tmp_path / "set", HU, None, kind="real")
     with pytest.raises(InputError, match="suffix"):
         export_nrrd_stack(made, tmp_path / "s.txt")
+
+
+def dicom_files(folder):
+    import pydicom
+
+    return [pydicom.dcmread(path) for path in sorted(folder.iterdir())]
+
+
+def test_dicom_holds_the_same_hu_upright_with_a_series_for_each_subject(tmp_path):
+    hu = np.arange(5 * 32 * 32, dtype=np.int16).reshape(5, 32, 32)
+    subjects = ["s-1", "s-2", "s-1", "s-2", "s-1"]
+    made = SegmentDataset.create(tmp_path / "set", hu, {"subject": subjects}, kind="real", spacing_mm=0.4)
+    folder = export_dicom(made, tmp_path / "dicom", slice_mm=2)
+    assert [path.name for path in sorted(folder.iterdir())] == [f"segment_{k:06d}.dcm" for k in range(5)]
+    for series, rows in zip(list_series(folder), ([0, 2, 4], [1, 3]), strict=True):
+        volume = read_series(series)
+        np.testing.assert_array_equal(volume.hu, hu[rows])
+        assert volume.spacing_mm == pytest.approx((0.4, 0.4, 2))
+        np.testing.assert_array_equal(volume.direction, np.eye(3))  # rows run to the back: the first is on top
+    files = dicom_files(folder)
+    assert [str(file.PatientID) for file in files] == subjects
+    assert len({file.SOPInstanceUID for file in files}) == 5
+    assert len({file.StudyInstanceUID for file in files}) == len({file.SeriesInstanceUID for file in files}) == 2
+
+
+@pytest.mark.parametrize("kind", ["real", "phantom", "synthetic", "artificial"])
+def test_dicom_says_what_it_is_and_nothing_of_a_patient(tmp_path, kind):
+    made = SegmentDataset.create(tmp_path / "set", HU + 0.4, {"subject": ["s-1"] * 3}, kind=kind)
+    files = dicom_files(export_dicom(made, tmp_path / "dicom"))
+    first = files[0]
+    assert list(first.ImageType) == ["DERIVED", "SECONDARY", "AXIAL"] + ([] if kind == "real" else ["SYNTHETIC"])
+    assert first.SOPClassUID.name == "CT Image Storage"
+    assert "synthetic" not in (first.Manufacturer + first.SeriesDescription).lower() or kind != "real"
+    assert first.PatientID == ("SYNTHETIC" if kind in ("synthetic", "artificial") else "s-1")
+    assert "not for diagnosis" in first.DerivationDescription
+    assert ("no patient" in first.DerivationDescription) == (kind != "real")
+    for name in ("PatientBirthDate", "PatientSex", "StudyDate", "AccessionNumber", "ReferringPhysicianName", "KVP"):
+        assert not first[name].value
+    np.testing.assert_array_equal(first.pixel_array * first.RescaleSlope + first.RescaleIntercept, HU[0])
+
+
+def test_pictures_show_the_window_and_are_named_by_their_row(tmp_path):
+    import cv2
+
+    hu = np.zeros((2, 32, 32), np.int16)
+    hu[:, 0], hu[:, 1], hu[1, 2] = 1000, 3000, 550
+    made = SegmentDataset.create(tmp_path / "set", hu, None, kind="real")
+    folder = export_pictures(made, tmp_path / "png", window_hu=(100, 1000))
+    assert [path.name for path in sorted(folder.iterdir())] == ["000000.png", "000001.png"]
+    picture = cv2.imread(str(folder / "000001.png"), cv2.IMREAD_UNCHANGED)
+    assert (picture.shape, picture.dtype) == ((32, 32), np.uint8)
+    assert picture[:4, 5].tolist() == [255, 255, 128, 0]
+
+
+@pytest.mark.parametrize("export", [export_pictures, export_dicom])
+def test_a_folder_is_replaced_only_when_asked_and_only_by_its_like(tmp_path, export):
+    made = SegmentDataset.create(tmp_path / "set", HU, None, kind="real")
+    export(made, tmp_path / "out")
+    with pytest.raises(InputError, match="exists already"):
+        export(made, tmp_path / "out")
+    export(made.select([1]), tmp_path / "out", overwrite=True)
+    assert len(list((tmp_path / "out").iterdir())) == 1
+    with pytest.raises(InputError, match="other files"):
+        export(made, tmp_path / "set", overwrite=True)

@@ -279,11 +279,49 @@ def test_a_run_can_start_from_a_model_and_from_released_weights(data, tmp_path):
     assert "latent=4" in caught.value.advice
 
 
-def test_progress_tells_losses_speed_and_remaining_time(data, tmp_path):
-    progress = StopAfter(1000)
+class Told(StopAfter):
+    """Keeps all that was told."""
+
+    def __init__(self, images):
+        super().__init__(images)
+        self.updates = []
+
+    def update(self, done, total, message="", **values):
+        super().update(done, total, message, **values)
+        self.updates.append((message, done, values))
+
+
+def test_progress_tells_losses_speed_remaining_time_and_new_pictures(data, tmp_path):
+    progress = Told(1000)
+    folder = train(options(data, tmp_path / "run"), progress=progress)
+    training = {done: values for message, done, values in progress.updates if message == "Training"}
+    assert sorted(training) == [4, 8, 12, 16, 20, 24]
+    told = {"loss_generator", "loss_discriminator", "images_per_second", "remaining_s"}
+    assert all(told <= set(values) for values in training.values())
+    assert "sample" not in training[8]
+    assert training[12]["sample"] == str(folder / "samples" / "0000000012.png")
+    assert training[24]["sample"] == str(folder / "samples" / "0000000024.png")
+    assert training[24]["remaining_s"] == 0
+
+
+def test_a_resumed_run_says_from_which_image(data, tmp_path):
+    with pytest.raises(Cancelled):
+        train(options(data, tmp_path / "run"), progress=StopAfter(12))
+    progress = Told(1000)
     train(options(data, tmp_path / "run"), progress=progress)
-    assert progress.seen == 24
-    assert {"loss_generator", "loss_discriminator", "images_per_s", "remaining"} == set(progress.values)
+    assert ("Resuming at image 12 of 24", 1, {"resumed_from": 12}) in progress.updates
+    again = Told(1000)
+    train(options(data, tmp_path / "run"), progress=again)
+    assert not [message for message, *_ in again.updates if message.startswith("Resuming")]
+
+
+def test_the_command_hands_back_run_model_and_images(data, tmp_path):
+    result = CliRunner().invoke(train_command, [*_command(data, tmp_path / "run", 24)[4:], "--events"])
+    assert result.exit_code == 0, result.output
+    lines = [line for line in result.output.splitlines() if line.startswith("@SKULLGAN ")]
+    events = [json.loads(line.removeprefix("@SKULLGAN ")) for line in lines]
+    run = tmp_path / "run"
+    assert {"result": {"run": str(run), "model": str(run / "model"), "images_seen": 24}} in events
 
 
 def test_statistics_of_images_that_are_seen_again_are_cut_off(tmp_path):

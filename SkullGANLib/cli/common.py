@@ -14,8 +14,8 @@ from pathlib import Path
 import click
 
 from SkullGANLib.errors import Cancelled, SkullGANError
+from SkullGANLib.jobs import EVENT_PREFIX
 
-EVENT_PREFIX = "@SKULLGAN "
 EXIT_FAILED, EXIT_CANCELLED = 1, 2
 
 

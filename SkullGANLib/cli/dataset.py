@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 KINDS = click.Choice(["real", "synthetic", "artificial", "phantom"])
 COUNTED = ("subject", "region", "side", "plane", "split", "quality")
 MOST_LISTED = 40
+FORMATS = {"npy": (".npy",), "nrrd": (".nrrd",), "nii": (".nii", ".nii.gz"), "png": (), "dicom": ()}  # and suffixes
 EMPTY = "-"  # what the count of a table calls an empty cell
 
 folder = click.Path(path_type=Path)
@@ -65,6 +66,7 @@ def merge(inputs: tuple[Path, ...], output: Path, kind: str | None, overwrite: b
 
     sets = [SegmentDataset.open(path) for path in inputs]
     merged = merge_datasets(sets, output, kind=kind, overwrite=overwrite, progress=progress)
+    progress.result(dataset=str(output), segments=len(merged))
     click.echo(f"Merged {len(sets)} data sets into {output}: {_summary(merged)}.")
 
 
@@ -89,6 +91,7 @@ def split(path: Path, parts: tuple[str, ...], by: str, seed: int, progress: Prog
     opened = SegmentDataset.open(path)
     with _notes():
         counts = opened.split(dict(map(_share, parts)) or None, by=by, seed=seed)
+    progress.result(dataset=str(path), parts=counts)
     words = ", ".join(f"{name} {count} ({count / len(opened):.1%})" for name, count in counts.items())
     click.echo(f"Split {len(opened)} segments by {'subject' if by == 'subject' else 'segment'}: {words}.")
 
@@ -114,6 +117,7 @@ def filter_(path: Path, output: Path, progress: Progress, **wanted: tuple[str, .
         held = [f"{name}: {', '.join(count_values(opened.table, name))}" for name, values in wanted.items() if values]
         raise InputError("No segment fits.", f"{path} has {'; '.join(held)}.")
     chosen = opened.select(rows, output)
+    progress.result(dataset=str(output), segments=len(chosen))
     click.echo(f"Kept {len(chosen)} of {len(opened)} segments in {output}: {_summary(chosen)}.")
 
 
@@ -135,27 +139,60 @@ def import_(source: Path, output: Path, table_file: Path | None, progress: Progr
     table = read_table(table_file) if table_file else None
     with _notes():
         made = import_array(source, output, table=table, progress=progress, **options)
+    progress.result(dataset=str(output), segments=len(made))
     click.echo(f"Imported {source.name} into {output}: {_summary(made)}.")
 
 
 @dataset.command()
 @click.argument("path", type=folder)
 @click.argument("output", type=folder)
-@click.option("--flat", is_flag=True, help="For .npy: (N,128,128) instead of (N,1,128,128).")
-@click.option("--slice-distance", "slice_mm", default=3.1, show_default=True, help="For a stack: mm between slices.")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(list(FORMATS)),
+    help="npy, nrrd and nii are files; png and dicom are folders with an image for each segment.  [default: from the "
+    "suffix of OUTPUT, where .png is a contact sheet]",
+)
+@click.option("--flat", is_flag=True, help="For npy: (N,128,128) instead of (N,1,128,128).")
+@click.option(
+    "--slice-distance", "slice_mm", default=3.1, show_default=True, help="For a stack or dicom: mm between slices."
+)
+@click.option(
+    "--window-hu", type=(float, float), default=(0, 2700), show_default=True, help="For png: HU shown black and white."
+)
+@click.option("--overwrite", is_flag=True, help="Replace what is there already.")
 @common.command
-def export(path: Path, output: Path, flat: bool, slice_mm: float, progress: Progress) -> None:
-    """Write the HU of the data set PATH as OUTPUT: .npy, .nrrd, .mha, .nii.gz, or .png for a contact sheet."""
+def export(
+    path: Path,
+    output: Path,
+    kind: str | None,
+    flat: bool,
+    slice_mm: float,
+    window_hu: tuple[float, float],
+    overwrite: bool,
+    progress: Progress,
+) -> None:
+    """Write the HU of the data set PATH as OUTPUT: .npy, .nrrd, .mha, .nii.gz, or a folder of pictures or DICOM."""
+    from SkullGANLib.segments import exchange
     from SkullGANLib.segments.dataset import SegmentDataset
-    from SkullGANLib.segments.exchange import export_npy, export_nrrd_stack
 
+    wanted = FORMATS.get(kind, ())
+    if wanted and not output.name.lower().endswith(wanted):
+        raise InputError(f"{output.name} is no name for {kind}.", f"Let it end in {' or '.join(wanted)}.")
+    if kind not in ("png", "dicom"):
+        exchange.refuse_existing(output, overwrite=overwrite)
     opened = SegmentDataset.open(path)
-    if output.suffix == ".npy":
-        export_npy(opened, output, flat=flat, progress=progress)
+    if kind == "png":
+        exchange.export_pictures(opened, output, window_hu=window_hu, overwrite=overwrite, progress=progress)
+    elif kind == "dicom":
+        exchange.export_dicom(opened, output, slice_mm=slice_mm, overwrite=overwrite, progress=progress)
+    elif output.suffix == ".npy":
+        exchange.export_npy(opened, output, flat=flat, progress=progress)
     elif output.suffix == ".png":
-        _draw_sheet(opened, output, number=64)
+        _draw_sheet(opened, output, number=64, window_hu=window_hu)
     else:
-        export_nrrd_stack(opened, output, slice_mm=slice_mm)
+        exchange.export_nrrd_stack(opened, output, slice_mm=slice_mm)
+    progress.result(out=str(output), segments=len(opened))
     click.echo(f"Exported {path} to {output}.")
 
 
@@ -183,6 +220,7 @@ def artificial(
         overwrite=overwrite,
         progress=progress,
     )
+    progress.result(dataset=str(output), segments=len(made))
     click.echo(f"Drew {idealised} idealised and {unrealistic} unrealistic segments into {output}: {_summary(made)}.")
 
 
@@ -194,12 +232,16 @@ def artificial(
 @click.option("--scale", default=1, show_default=True, help="Whole-number magnification.")
 @click.option("--window", "window_hu", type=(float, float), default=(0, 2700), show_default=True, help="HU shown.")
 @click.option("--titles", is_flag=True, help="Write the row number, region and side above each.")
+@click.option("--overwrite", is_flag=True, help="Replace what is there already.")
 @common.command
-def sheet(path: Path, output: Path, progress: Progress, **options) -> None:
+def sheet(path: Path, output: Path, overwrite: bool, progress: Progress, **options) -> None:
     """Draw segments of the data set PATH as a contact sheet, OUTPUT.png."""
     from SkullGANLib.segments.dataset import SegmentDataset
+    from SkullGANLib.segments.exchange import refuse_existing
 
+    refuse_existing(output, overwrite=overwrite)
     shown = _draw_sheet(SegmentDataset.open(path), output, **options)
+    progress.result(out=str(output), segments=shown)
     click.echo(f"Drew {shown} segments in {output}.")
 
 

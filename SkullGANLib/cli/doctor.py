@@ -11,24 +11,10 @@ import sys
 
 import click
 
+from SkullGANLib import needed
 from SkullGANLib.cli.common import command
 from SkullGANLib.progress import Progress
 
-NEEDED = {
-    "torch": "",
-    "numpy": "",
-    "scipy": "",
-    "SimpleITK": "",
-    "scikit-learn": "",
-    "opencv-python-headless": "or opencv-python",
-    "safetensors": "",
-    "pydicom": "",
-    "matplotlib": "",
-    "tqdm": "",
-    "click": "",
-    "pydantic": "",
-    "joblib": "",
-}
 OPTIONAL = ("dask",)  # prepare on a cluster
 GIB = 1024**3
 
@@ -60,7 +46,7 @@ def doctor(progress: Progress, as_json: bool) -> None:
     for device in found["devices"]:
         click.echo(
             f"device   {device['name']}: {device['title']}"
-            + (f", {device['free_gib']:.1f} of {device['total_gib']:.1f} GiB free" if "total_gib" in device else "")
+            + (f", {device['free_gib']:.1f} of {device['total_gib']:.1f} GiB free" if "free_gib" in device else "")
         )
     click.echo("packages " + ", ".join(f"{name} {version or 'missing'}" for name, version in found["packages"].items()))
     for problem in found["problems"]:
@@ -72,17 +58,13 @@ def doctor(progress: Progress, as_json: bool) -> None:
 def examine() -> dict:
     """Findings about this machine; imports torch if it is there, and never fails."""
     problems: list[dict[str, str]] = []
-    packages = {
-        name: _version(name) or _version("opencv-python" if name.startswith("opencv") else name) for name in NEEDED
-    }
-    missing = [name for name, version in packages.items() if version is None and name != "torch"]
-    if missing:
-        problems.append(
-            {"what": f"Missing: {', '.join(missing)}.", "mend": f"{sys.executable} -m pip install {' '.join(missing)}"}
-        )
+    if missing := needed.missing():
+        wanted = " ".join(f'"{requirement}"' for requirement in missing)
+        what = f"Missing or too old: {', '.join(missing)}."
+        problems.append({"what": what, "mend": f"{sys.executable} -m pip install {wanted}"})
     driver = _driver()
-    torch_version, cuda_build, devices = _torch(problems, driver)
     total, free = _memory()
+    torch_version, cuda_build, devices = _torch(problems, driver, free, total)
     if free is not None and free < 4:
         problems.append(
             {"what": f"Only {free:.1f} GiB of memory are free.", "mend": "Close other programs before training."}
@@ -103,13 +85,40 @@ def examine() -> dict:
         "cuda_build": cuda_build,
         "driver": driver,
         "devices": devices,
-        "packages": {**packages, **{name: _version(name) for name in OPTIONAL}},
+        "families": [] if torch_version is None or not devices else _families(),
+        "presets": _presets(),
+        "packages": {**needed.versions(), **{name: _version(name) for name in OPTIONAL}},
         "problems": problems,
     }
 
 
-def _torch(problems: list[dict[str, str]], driver: str | None) -> tuple[str | None, str | None, list[dict]]:
-    """Version, CUDA build and devices of torch; what is wrong goes into ``problems``."""
+def _families() -> list[dict]:
+    """The families of models that there are, for a caller that must not import torch itself."""
+    from SkullGANLib.models.registry import FAMILIES
+
+    try:
+        families = list(FAMILIES.values())
+    except ImportError:  # named among the missing packages
+        return []
+    return [{"name": each.name, "title": each.title, "conditions": list(each.conditions)} for each in families]
+
+
+def _presets() -> list[dict]:
+    """What each preset is for, and how long and in what batches it trains; empty without pydantic."""
+    try:
+        from SkullGANLib.train.options import preset_summaries
+    except ImportError:
+        return []
+    return preset_summaries()
+
+
+def _torch(
+    problems: list[dict[str, str]], driver: str | None, free: float | None, total: float | None
+) -> tuple[str | None, str | None, list[dict]]:
+    """Version, CUDA build and devices of torch; what is wrong goes into ``problems``.
+
+    ``free`` and ``total`` are GiB of the machine's memory, which the CPU and Apple's GPU use.
+    """
     try:
         import torch
     except ImportError as error:
@@ -127,8 +136,11 @@ def _torch(problems: list[dict[str, str]], driver: str | None) -> tuple[str | No
                 "mend": "Uninstall torch and install the build for this machine.",
             }
         )
-        return _version("torch"), None, []
-    devices = [{"name": "cpu", "title": platform.processor() or platform.machine()}]
+        return needed.torch_version(), None, []
+    if not needed.is_met(needed.TORCH):
+        problems.append({"what": f"torch {torch.__version__} is too old.", "mend": f"Install {needed.TORCH}."})
+    memory = {} if free is None else {"free_gib": free, "total_gib": total}
+    devices = [{"name": "cpu", "title": platform.processor() or platform.machine(), **memory}]
     for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         free, total = torch.cuda.mem_get_info(i)
         title = torch.cuda.get_device_name(i)
@@ -139,7 +151,7 @@ def _torch(problems: list[dict[str, str]], driver: str | None) -> tuple[str | No
         ):
             problems.append({"what": f"This torch has no kernels for {title}.", "mend": "Install a newer torch build."})
     if torch.backends.mps.is_available():
-        devices.append({"name": "mps", "title": "Apple GPU"})
+        devices.append({"name": "mps", "title": "Apple GPU", **memory})
     if driver and len(devices) == 1:
         if torch.version.cuda is None:
             problems.append(

@@ -44,7 +44,7 @@ def evaluate(
 ) -> None:
     """Compare synthetic with real segments and write a report folder.
 
-    The folder holds report.html, metrics.json, summary.csv, segments.csv and the pictures.
+    The folder holds report.html, metrics.json, summary.csv, segments.csv, distributions.csv and the pictures.
     """
     from SkullGANLib.evaluate.report import evaluate_datasets
 
@@ -59,6 +59,10 @@ def evaluate(
         overwrite=overwrite,
         progress=progress,
     )
+    progress.result(
+        report=str(out), page=str(out / "report.html"), summary=str(out / "summary.csv"), warnings=found.warnings
+    )
+    progress.close()
     _print(found, out)
 
 

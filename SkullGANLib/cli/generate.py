@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,14 @@ if TYPE_CHECKING:
 @click.option("--count", default=100, show_default=True, type=click.IntRange(1), help="Number of segments.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="The same seed draws the same ones.")
 @click.option("--first", default=0, show_default=True, type=click.IntRange(0), help="Number of the first segment.")
+@click.option(
+    "--condition",
+    "conditions",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="What a model with conditions is asked for: region=temporal, sdr=0.45, or sdr=0.3:0.6 spread evenly; may be "
+    "repeated.  [default: as in the training set]",
+)
 @click.option("--batch-size", type=click.IntRange(1), help="Drawn at once.  [default: as memory allows]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
 @click.option("--slice-mm", default=3.1, show_default=True, help="Stated distance between the slices of a stack.")
@@ -38,6 +47,7 @@ def generate(
     count: int,
     seed: int,
     first: int,
+    conditions: tuple[str, ...],
     batch_size: int | None,
     device: str,
     slice_mm: float,
@@ -50,19 +60,37 @@ def generate(
 
     Segment number i of a seed is the same one on every device and for every batch size.
     """
+    from SkullGANLib.generate.conditions import condition_values, encode, parse_conditions
     from SkullGANLib.generate.export import check_target, write_segments, write_sheet
     from SkullGANLib.generate.sample import generate_segments
 
     check_target(out, overwrite=overwrite)
     model = _open(folder, released, window_hu)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        values = condition_values(model.card, parse_conditions(conditions), count, seed=seed, first=first)
+    notes = [str(warning.message) for warning in caught]
     hu = generate_segments(
-        model, count, seed, batch_size, device, progress, first=first, batch_statistics=batch_statistics
+        model,
+        count,
+        seed,
+        batch_size,
+        device,
+        progress,
+        first=first,
+        condition=encode(model.card, values) if values else None,
+        batch_statistics=batch_statistics,
     )
     options = {"seed": seed, "first": first, "slice_mm": slice_mm, "overwrite": overwrite}
-    path = write_segments(out, hu, model, **options, progress=progress)
+    path = write_segments(out, hu, model, conditions=values, **options, progress=progress)
+    picture = None if sheet is None else write_sheet(sheet, hu, model)
+    progress.result(out=str(path), segments=count, seed=seed, notes=notes)
+    progress.close()
+    for note in notes:
+        click.echo(f"Note: {note}")
     click.echo(f"{count} segments of {hu.shape[1]}x{hu.shape[2]} pixels: {path}")
-    if sheet is not None:
-        click.echo(f"Picture: {write_sheet(sheet, hu, model)}")
+    if picture is not None:
+        click.echo(f"Picture: {picture}")
 
 
 def _open(folder: Path | None, released: Path | None, window_hu: tuple[float, float] | None) -> Model:

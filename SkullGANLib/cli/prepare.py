@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,10 +11,19 @@ from SkullGANLib.cli.common import command
 from SkullGANLib.errors import FormatError, InputError
 from SkullGANLib.progress import Progress
 
+if TYPE_CHECKING:
+    from SkullGANLib.prepare.batch import Job, Outcome
+    from SkullGANLib.prepare.run import PreparedVolume, PrepareOptions
+
 
 @click.command(short_help="Turn skull CT volumes into a segment data set.")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the data set.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the data set.")
+@click.option(
+    "--preview",
+    type=click.Path(path_type=Path),
+    help="Folder for the vault and all pieces of one scan, to look at; in place of a data set.",
+)
 @click.option("--planes", default="axial,coronal,sagittal", show_default=True, help="Comma-separated.")
 @click.option("--regions", default="temporal,parietal", show_default=True, help="Also frontal and occipital.")
 @click.option("--interval-mm", default=3.1, show_default=True, help="Distance between parallel planes.")
@@ -37,29 +47,23 @@ from SkullGANLib.progress import Progress
 @click.option("--jobs", default=1, show_default=True, help="Volumes at a time; each needs about 1 GB.")
 @click.option("--backend", type=click.Choice(["loky", "dask"]), default="loky", show_default=True)
 @click.option("--scheduler", help="Address of a running dask scheduler.")
-@click.option("--overwrite", is_flag=True, help="Replace a data set in the same folder.")
+@click.option("--overwrite", is_flag=True, help="Replace a data set, or a preview, in the same folder.")
 @command
-def prepare(paths: tuple[Path, ...], out: Path, progress: Progress, **options) -> None:
+def prepare(paths: tuple[Path, ...], out: Path | None, preview: Path | None, progress: Progress, **options) -> None:
     """Turn skull CT volumes into a segment data set.
 
     PATHS are DICOM folders, NRRD, NIfTI or MHA files, or folders that hold several of them.
     """
-    from pydantic import ValidationError
-
     from SkullGANLib.prepare.batch import Job, find_volumes, prepare_dataset
-    from SkullGANLib.prepare.run import PrepareOptions
 
-    fields = {name: options[name] for name in PrepareOptions.model_fields}
-    for name in ("planes", "regions"):
-        fields[name] = tuple(part.strip() for part in fields[name].split(",") if part.strip())
-    try:
-        chosen = PrepareOptions(**fields)
-    except ValidationError as error:
-        first = error.errors()[0]
+    if (out is None) == (preview is None):
         raise InputError(
-            f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg']}.", "See skullgan prepare --help."
-        ) from error
+            "It is not clear what to write.", "Give either --out for a data set or --preview for one scan to look at."
+        )
+    chosen = _how_to_cut(options)
     volumes = find_volumes(list(paths))
+    if len(volumes) > 1 and preview is not None:
+        raise InputError(f"--preview is for one scan, and {len(volumes)} were found.", "Give one of them.")
     if len(volumes) > 1 and any(options[name] for name in ("mask", "head_frame", "save_mask", "subject")):
         raise InputError(
             f"--mask, --head-frame, --save-mask and --subject are for one scan, and {len(volumes)} were found.",
@@ -79,6 +83,9 @@ def prepare(paths: tuple[Path, ...], out: Path, progress: Progress, **options) -
         )
         for path in volumes
     ]
+    if preview is not None:
+        _preview(jobs[0], preview, chosen, options["overwrite"], progress)
+        return
     dataset, outcomes = prepare_dataset(
         jobs,
         out,
@@ -90,15 +97,52 @@ def prepare(paths: tuple[Path, ...], out: Path, progress: Progress, **options) -
         overwrite=options["overwrite"],
         progress=progress,
     )
-    progress.result(dataset=str(out), segments=len(dataset), pictures=str(out / "pictures"))
+    failed = [outcome for outcome in outcomes if outcome.error is not None]
+    progress.result(
+        dataset=str(out),
+        segments=len(dataset),
+        pictures=str(out / "pictures"),
+        notes=_notes(outcomes),
+        failed=[{"path": str(o.job.path), "error": o.error.message, "advice": o.error.advice} for o in failed],
+    )
     progress.close()
     _tell(dataset, outcomes, out)
-    failed = [outcome.job.path.name for outcome in outcomes if outcome.error is not None]
     if failed:
+        names = ", ".join(outcome.job.path.name for outcome in failed)
         raise InputError(
-            f"{len(failed)} of {len(outcomes)} scans are not in the data set: {', '.join(failed)}.",
+            f"{len(failed)} of {len(outcomes)} scans are not in the data set: {names}.",
             "The reason stands with each above; the others are in.",
         )
+
+
+def _how_to_cut(options: dict) -> PrepareOptions:
+    from pydantic import ValidationError
+
+    from SkullGANLib.prepare.run import PrepareOptions
+
+    fields = {name: options[name] for name in PrepareOptions.model_fields}
+    for name in ("planes", "regions"):
+        fields[name] = tuple(part.strip() for part in fields[name].split(",") if part.strip())
+    try:
+        return PrepareOptions(**fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(
+            f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg']}.", "See skullgan prepare --help."
+        ) from error
+
+
+def _preview(job: Job, folder: Path, options: PrepareOptions, overwrite: bool, progress: Progress) -> None:
+    from SkullGANLib.prepare.preview import write_preview
+
+    if job.save_mask is not None:
+        raise InputError("--save-mask goes with a data set.", "The preview holds the vault already, as skull.nrrd.")
+    prepared = write_preview(job, folder, options, overwrite=overwrite, progress=progress)
+    pieces, kept = len(prepared.hu), int(prepared.kept.sum())
+    progress.result(preview=str(folder), pieces=pieces, kept=kept, notes=prepared.notes)
+    progress.close()
+    _tell_scan(job.path.name, prepared)
+    click.echo(f"Look at {folder}: skull.nrrd, candidates.csv, segments.npy, where.png")
 
 
 def read_head_frame(path: Path):
@@ -143,6 +187,12 @@ def _subjects(path: Path | None) -> dict[Path, str]:
     return {(path.parent / row["path"]).resolve(): row["subject"] for row in rows}
 
 
+def _notes(outcomes: list[Outcome]) -> list[str]:
+    """What the user should read about each scan; the scan is named where there are several."""
+    notes = [(o.job.path.name, note) for o in outcomes if o.prepared is not None for note in o.prepared.notes]
+    return [note if len(outcomes) == 1 else f"{name}: {note}" for name, note in notes]
+
+
 def _tell(dataset, outcomes, out: Path) -> None:
     import collections
 
@@ -150,20 +200,23 @@ def _tell(dataset, outcomes, out: Path) -> None:
         if outcome.error is not None:
             click.echo(f"{outcome.job.path.name}: not prepared. {outcome.error}", err=True)
             continue
-        prepared = outcome.prepared
-        kept = int(prepared.kept.sum())
-        turn = ", ".join(f"{a:+.0f}" for a in prepared.skull.frame.rotation_deg)
-        steps = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in prepared.seconds.items())
-        click.echo(
-            f"{outcome.job.path.name}: {kept} of {len(prepared.hu)} pieces kept; head turned by {turn} degrees; {steps}"
-        )
-        for note in prepared.notes:
-            click.echo(f"  Note: {note}")
-        rejected = collections.Counter(q for q in prepared.table["quality"] if q != "ok")
-        for reason, count in rejected.most_common():
-            click.echo(f"  {count:4d} rejected: {reason}")
+        _tell_scan(outcome.job.path.name, outcome.prepared)
     for region in sorted(set(dataset.table["region"])):
         rows = dataset.filter(region=region)
         sides = collections.Counter(dataset.table["side"][rows])
         click.echo(f"{region}: {len(rows)} segments ({sides['left']} left, {sides['right']} right)")
     click.echo(f"{len(dataset)} segments in {out}; look at {out / 'pictures'}")
+
+
+def _tell_scan(name: str, prepared: PreparedVolume) -> None:
+    import collections
+
+    kept = int(prepared.kept.sum())
+    turn = ", ".join(f"{a:+.0f}" for a in prepared.skull.frame.rotation_deg)
+    steps = ", ".join(f"{step} {seconds:.1f} s" for step, seconds in prepared.seconds.items())
+    click.echo(f"{name}: {kept} of {len(prepared.hu)} pieces kept; head turned by {turn} degrees; {steps}")
+    for note in prepared.notes:
+        click.echo(f"  Note: {note}")
+    rejected = collections.Counter(q for q in prepared.table["quality"] if q != "ok")
+    for reason, count in rejected.most_common():
+        click.echo(f"  {count:4d} rejected: {reason}")

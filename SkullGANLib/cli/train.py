@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.option("--init", type=click.Path(path_type=Path), help="Model folder, run or released .pth to start from.")
 @click.option("--window-hu", nargs=2, type=float, help="HU that become -1 and 1.  [default: those of the data]")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any other option, such as gate=off.")
-@click.option("--dry-run", is_flag=True, help="Show options, parameters and memory, and stop.")
+@click.option("--dry-run", is_flag=True, help="Show options, parameters, memory and time, and stop.")
 @common.command
 def train(
     data: tuple[Path, ...],
@@ -54,14 +54,16 @@ def train(
     overrides |= dict(parse_setting(text) for text in settings)
     options = load_options(preset, {**overrides, "data": [path.resolve() for path in data], "out": out})
     if dry_run:
-        _show(options)
+        _show(options, progress)
         return
-    from SkullGANLib.models.folder import load_card
+    from SkullGANLib.models.card import load_card
     from SkullGANLib.train import run
 
     before = run.images_seen(out) if out else 0
     folder = run.train(options, progress=progress)
     card = load_card(folder / "model")
+    progress.result(run=str(folder), model=str(folder / "model"), images_seen=card.images_seen)
+    progress.close()
     done = "This run had finished already" if before >= card.images_seen else "Training has finished"
     click.echo(f"{done}: {card.images_seen} images seen.")
     if card.training.get("subjects") == 1:
@@ -70,16 +72,35 @@ def train(
     click.echo(f"Pictures: {folder / 'samples'}")
 
 
-def _show(options: TrainOptions) -> None:
+def _show(options: TrainOptions, progress: Progress) -> None:
+    import dataclasses
     import json
 
-    import torch
+    from SkullGANLib.train.estimate import estimate
 
-    family, network = options.known_family, options.network_options
     click.echo(json.dumps(options.resolved(), indent=2))
-    with torch.device("meta"):
-        parts = {"Generator": family.build_generator(network), "Discriminator": family.build_discriminator(network)}
-    for name, part in parts.items():
-        click.echo(f"{name}: {sum(p.numel() for p in part.parameters()):,} parameters")
-    gib = family.memory(network, options.batch_size, training=True) / 2**30
-    click.echo(f"Memory for training at batch size {options.batch_size}: about {gib:.1f} GiB")
+    found = estimate(options, progress)
+    progress.result(**dataclasses.asdict(found), seconds=found.seconds)
+    progress.close()
+    for name, number in found.parameters.items():
+        click.echo(f"{name.capitalize()}: {number:,} parameters")
+    click.echo(f"Drawing one image: {found.flops_per_image / 1e9:.2f} GFLOP")
+    click.echo(
+        f"Memory for training at batch size {options.batch_size}: about {found.memory_gib:.1f} GiB; "
+        f"free on {found.device}: {found.free_gib:.1f} GiB"
+    )
+    if not found.fits:
+        click.echo(f"This does not fit. {found.advice}")
+        return
+    length = f"{found.images} images"
+    if not options.data and options.images is None:
+        length += f" ({options.epochs:g} epochs of the paper's {found.segments} segments, as no --data was given)"
+    click.echo(f"Speed on {found.device}: about {found.images_per_second:.3g} images/s")
+    click.echo(f"Time for {length}: about {_duration(found.seconds)}")
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,6 +1,6 @@
-"""Synthetic CT as DICOM series: for the phantom, and to test reading against scans whose truth is known.
+"""CT images as DICOM series: for the phantom, for segments, and to test reading against scans whose truth is known.
 
-Nothing here is for real scans: the series carries new UIDs, no patient, no dates, and is marked as synthetic.
+A series carries new UIDs, no patient and no dates, and is marked as synthetic unless it is said where it comes from.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def write_slices(
     slice_thickness_mm: float = 1.0,
     gantry_tilt_deg: float = 0.0,
     kernel: str = "",
-    kvp: float = 120.0,
+    kvp: float | None = 120.0,
     slope: float = 1.0,
     intercept: float = -1024.0,
     padding_value: int | None = None,
@@ -89,6 +89,11 @@ def write_slices(
     series_uid: str | None = None,
     plain_names: bool = False,
     seed: int = 0,
+    names: Sequence[str] | None = None,
+    subject: str = "SYNTHETIC",
+    manufacturer: str = "SkullGAN (synthetic)",
+    description: str = "Synthetic, no patient",
+    derivation: str = "",
     progress: Progress | None = None,
 ) -> Path:
     """Write images at given places as one CT series, explicit VR little endian.
@@ -99,7 +104,7 @@ def write_slices(
         folder: made if missing.
         directions: (2, 3) unit vectors along which columns and rows increase.
         pixel_spacing_mm: (between rows, between columns).
-        slice_thickness_mm, gantry_tilt_deg, kernel, kvp: header values; kernel may be empty.
+        slice_thickness_mm, gantry_tilt_deg, kernel, kvp: header values; kernel may be empty, kvp None.
         slope, intercept: HU = slope * stored + intercept.
         padding_value: PixelPaddingValue for the header, in stored values.
         modality: 'CT' makes CT Image Storage; anything else is for tests of what must be refused.
@@ -108,6 +113,9 @@ def write_slices(
         series_uid: to write further images into a series; default is a new one.
         plain_names: names without ending, in shuffled order (as scanners export) instead of slice_0001.dcm.
         seed: of the shuffling.
+        names: of the files, in place of both.
+        subject: pseudonym, as PatientID and PatientName.
+        manufacturer, description, derivation: header values; derivation says how the images came about.
 
     Returns:
         The folder.
@@ -126,7 +134,7 @@ def write_slices(
             f"Values from {stored.min():g} to {stored.max():g} do not fit into 16 bits.",
             "Choose another slope or intercept.",
         )
-    names = [f"slice_{k + 1:04d}.dcm" for k in range(len(stored))]
+    names = names or [f"slice_{k + 1:04d}.dcm" for k in range(len(stored))]
     if plain_names:
         names = [f"I{k}" for k in np.random.default_rng(seed).permutation(len(stored)) * 10 + 10]
     series_uid, study_uid, frame_uid = series_uid or generate_uid(None), generate_uid(None), generate_uid(None)
@@ -142,12 +150,13 @@ def write_slices(
         dataset.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
         dataset.StudyDate = dataset.StudyTime = dataset.AccessionNumber = dataset.ReferringPhysicianName = ""
         dataset.Modality = modality
-        dataset.Manufacturer = "SkullGAN (synthetic)"
-        dataset.SeriesDescription = "Synthetic, no patient"
-        dataset.PatientName = dataset.PatientID = "SYNTHETIC"
+        dataset.Manufacturer, dataset.SeriesDescription = manufacturer, description
+        if derivation:
+            dataset.DerivationDescription = derivation
+        dataset.PatientName = dataset.PatientID = subject
         dataset.PatientBirthDate = dataset.PatientSex = ""
         dataset.BodyPartExamined = "HEAD"
-        dataset.SliceThickness, dataset.KVP = _ds(slice_thickness_mm), _ds(kvp)
+        dataset.SliceThickness, dataset.KVP = _ds(slice_thickness_mm), "" if kvp is None else _ds(kvp)
         dataset.GantryDetectorTilt = _ds(gantry_tilt_deg)
         if kernel:
             dataset.ConvolutionKernel = kernel

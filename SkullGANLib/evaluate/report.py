@@ -14,6 +14,7 @@ from SkullGANLib import __version__
 from SkullGANLib.errors import FormatError, InputError
 from SkullGANLib.evaluate.checks import check_sets, check_split
 from SkullGANLib.evaluate.page import report_page
+from SkullGANLib.evaluate.plots import histograms
 from SkullGANLib.evaluate.registry import (
     PICTURES,
     EvaluatedSet,
@@ -97,7 +98,8 @@ def evaluate_datasets(
 
     Args:
         real, synthetic: data sets, or (N, H, W) or (N, 1, H, W) HU arrays.
-        out: folder to make; ``metrics.json``, ``summary.csv``, ``segments.csv``, pictures and ``report.html``.
+        out: folder to make; ``metrics.json``, ``summary.csv``, ``segments.csv`` (a row for each segment),
+            ``distributions.csv`` (histograms of the radiological figures), pictures and ``report.html``.
         split: part of the real set to compare with: all, or train or test where it is split. Copies are looked for
             among all real segments, or among its training segments when ``split`` is test.
         metrics: registered names; all that take part by default if not given.
@@ -131,6 +133,7 @@ def evaluate_datasets(
         write_json(folder / REPORT_FILE, written.model_dump(mode="json"))
         _write_summary(folder / "summary.csv", results)
         write_table(folder / "segments.csv", _segment_table(given, results))
+        write_table(folder / "distributions.csv", histograms(results))
         (folder / "report.html").write_text(report_page(written, folder), encoding="utf-8")
     report(progress, len(chosen), len(chosen), "Computing metrics")
     return written

@@ -28,6 +28,7 @@ def write_segments(
     *,
     seed: int,
     first: int = 0,
+    conditions: Mapping[str, np.ndarray] | None = None,
     slice_mm: float = SLICE_MM,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -43,6 +44,8 @@ def write_segments(
         hu: (N, size, size) float32 HU from ``generate_segments``.
         model: they were drawn from.
         seed, first: they were drawn with.
+        conditions: name to the (N,) values that the images were asked for; columns ``asked_...`` of a data set, else in
+            the ``.json``.
         slice_mm: stated distance between the slices of a stack; neighbouring slices are no neighbours in any head.
         overwrite: whether what is there may be replaced.
         progress: told the segments written.
@@ -57,11 +60,15 @@ def write_segments(
         return write_sheet(path, hu, model)
     origin = provenance(model, seed=seed, first=first)
     if not suffix:
-        table = _measures(hu, model.card.spacing_mm, progress)
         SegmentDataset.create(
             path,
             hu,
-            {**table, "subject": np.full(len(hu), "synthetic"), "image": first + np.arange(len(hu))},
+            {
+                **_measures(hu, model.card.spacing_mm, progress),
+                "subject": np.full(len(hu), "synthetic"),
+                "image": first + np.arange(len(hu)),
+                **{f"asked_{name}": values for name, values in (conditions or {}).items()},
+            },
             kind="synthetic",
             spacing_mm=model.card.spacing_mm,
             background_hu=model.card.background_hu,
@@ -72,6 +79,8 @@ def write_segments(
             progress=progress,
         )
         return path
+    if conditions:
+        origin["conditions"] = {name: values.tolist() for name, values in conditions.items()}
     loose = _in_memory(hu, model)
     if suffix == ".npy":
         export_npy(loose, path, progress=progress)

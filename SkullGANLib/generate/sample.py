@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from SkullGANLib.errors import InputError, ResourceError
+from SkullGANLib.generate.conditions import columns, condition_values, encode
 from SkullGANLib.models.device import free_memory, memory_advice, resolve_device
 from SkullGANLib.models.folder import Model
 from SkullGANLib.progress import Progress, report
@@ -39,7 +40,8 @@ def generate_segments(
         device: auto, cpu, cuda, cuda:N or mps.
         progress: told the images drawn.
         first: number of the first image; 0 to n - 1 and n to 2n - 1 are two halves of one set.
-        condition: (n, k) what each image is asked to be, for families that take it.
+        condition: (n, k) what each image is asked to be, from ``conditions.encode``; if not given, a model with
+            conditions is asked for what the training set held.
         batch_statistics: the released code's behaviour: BatchNorm uses each batch's own statistics, so that an image
             depends on the others in its batch.
         bone_floor_hu: pixels less than this above the background become background; the card's if not given, and with 0
@@ -49,13 +51,12 @@ def generate_segments(
         (n, size, size) float32 HU.
 
     Raises:
-        InputError: an impossible number, or a condition that the family does not take.
+        InputError: an impossible number, or conditions that are not the model's.
         ResourceError: not enough memory.
     """
     if n < 1 or first < 0 or seed < 0 or (batch_size is not None and batch_size < 1):
         raise InputError("Numbers of images and seeds count from 0, and at least one image is needed.", "Correct them.")
-    if condition is not None and not model.family.conditions:
-        raise InputError(f"The model's family, {model.card.family}, takes no conditions.", "Leave them out.")
+    condition = _checked(condition, model, n, seed, first)
     where, network = resolve_device(device), model.network
     if 4 * n * network.size**2 > free_memory(torch.device("cpu")):
         raise ResourceError(f"{n} images do not fit into memory.", "Draw them in parts, with --first.")
@@ -75,6 +76,20 @@ def generate_segments(
             hu[part] = _as_hu(images[:, 0].float().cpu().numpy(), model, floor_hu)
     report(progress, n, n, "Generating")
     return hu
+
+
+def _checked(condition: np.ndarray | None, model: Model, n: int, seed: int, first: int) -> np.ndarray | None:
+    wanted = columns(model.card)
+    if condition is None:
+        return encode(model.card, condition_values(model.card, {}, n, seed=seed, first=first)) if wanted else None
+    if not wanted:
+        raise InputError(f"This model, of the family {model.card.family}, takes no conditions.", "Leave them out.")
+    if np.shape(condition) != (n, wanted):
+        raise InputError(
+            f"The conditions have the shape {np.shape(condition)}, {n} images need ({n}, {wanted}).",
+            "Make them with generate.conditions.",
+        )
+    return np.asarray(condition, np.float32)
 
 
 def fitting_batch(model: Model, device: torch.device) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 # Streams of one seed, so that no two uses share numbers.
-SAMPLE, FAKES, GENERATOR_STEP, DATA_ORDER, CALIBRATION = range(5)
+SAMPLE, FAKES, GENERATOR_STEP, DATA_ORDER, CALIBRATION, CONDITION = range(6)
 
 
 def image_rng(seed: int, stream: int, index: int) -> np.random.Generator:

@@ -6,62 +6,18 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
-from SkullGANLib import __version__
 from SkullGANLib.errors import FormatError
-from SkullGANLib.files import read_json, replace_folder, restore_interrupted, sha256_of, write_json
+from SkullGANLib.files import replace_folder, sha256_of, write_json
+from SkullGANLib.models.card import CARD_FILE, ModelCard, load_card, model_folder
 from SkullGANLib.models.registry import Family, get_family
 from SkullGANLib.models.window import IntensityWindow
 
-CARD_FILE, GENERATOR_FILE, DISCRIMINATOR_FILE = "model.json", "generator.safetensors", "discriminator.safetensors"
-FORMAT, VERSION = "skullgan-model", 1
-
-
-class ModelCard(BaseModel):
-    """The content of ``model.json``.
-
-    Attributes:
-        family: name in the registry.
-        network: the family's network options.
-        window: HU that the network's -1 and 1 stand for.
-        spacing_mm: pixel spacing of the images.
-        background_hu: value of pixels that are not bone.
-        bone_floor_hu: pixels less than this above the background become background, which a tanh never quite reaches.
-            From the training set: half of what all but 1 % of its bone pixels exceed; else 10 HU, below which the
-            paper counts no pixel as bone.
-        conditions: what a sample can be asked for, with the statistics of each.
-        training: fingerprints, kinds and counts of the training sets.
-        images_seen: real images drawn in training, repeats counted.
-        seed: of the training.
-        metrics: figures measured on this snapshot.
-        intended_use, limits, licence: for whoever is handed the folder.
-        sha256: hash of each weight file.
-    """
-
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
-
-    format: Literal["skullgan-model"] = FORMAT
-    version: Literal[1] = VERSION
-    library_version: str = __version__
-    family: str
-    network: dict[str, Any]
-    window: IntensityWindow
-    spacing_mm: float = Field(0.45, gt=0)
-    background_hu: float = 0.0
-    bone_floor_hu: float = Field(10.0, ge=0)
-    conditions: dict[str, Any] = {}
-    training: dict[str, Any] = {}
-    images_seen: int = 0
-    seed: int | None = None
-    metrics: dict[str, float] = {}
-    intended_use: str = "Research: synthetic skull CT segments for method development. Not for diagnosis or treatment."
-    limits: str = "Images are as varied as the training set and no more; check a sample before use."
-    licence: str = "That of the training data."
-    sha256: dict[str, str] = {}
+GENERATOR_FILE, DISCRIMINATOR_FILE = "generator.safetensors", "discriminator.safetensors"
 
 
 @dataclass(eq=False)
@@ -129,8 +85,8 @@ def load_model(path: str | Path, *, discriminator: bool = False) -> Model:
     Raises:
         FormatError: no model, of a newer version, of an unknown family, or damaged.
     """
-    folder = _model_folder(Path(path))
-    card = _read_card(folder)
+    folder = model_folder(path)
+    card = load_card(folder)
     try:
         family = get_family(card.family)
         network = family.network(**card.network)
@@ -143,37 +99,6 @@ def load_model(path: str | Path, *, discriminator: bool = False) -> Model:
         wanted[DISCRIMINATOR_FILE] = family.build_discriminator
     networks = [_load_network(folder / name, card, build, network) for name, build in wanted.items()]
     return Model(card, *networks)
-
-
-def load_card(path: str | Path) -> ModelCard:
-    """The card alone; takes and raises what ``load_model`` does."""
-    return _read_card(_model_folder(Path(path)))
-
-
-def _model_folder(folder: Path) -> Path:
-    """The folder itself, or the ``model`` in a run."""
-    inner = folder / "model"
-    for path in (folder, inner):
-        restore_interrupted(path)
-    return inner if not (folder / CARD_FILE).is_file() and inner.is_dir() else folder
-
-
-def _read_card(folder: Path) -> ModelCard:
-    if not (folder / CARD_FILE).is_file():
-        raise FormatError(f"{folder} is no model: it has no {CARD_FILE}.", "Give a model folder or a training run.")
-    content = read_json(folder / CARD_FILE)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise FormatError(f"{folder / CARD_FILE} is not the card of a SkullGAN model.", "Give another folder.")
-    version = content.get("version")
-    if isinstance(version, int) and version > VERSION:
-        raise FormatError(
-            f"{folder} was written by a newer SkullGAN (model version {version}; this one reads {VERSION}).",
-            "Update SkullGAN.",
-        )
-    try:
-        return ModelCard(**content)
-    except (ValidationError, TypeError) as error:
-        raise FormatError(f"{folder / CARD_FILE} is damaged: {error}.", "Take a whole copy of the model.") from error
 
 
 def _load_network(path: Path, card: ModelCard, build: Any, network: BaseModel) -> torch.nn.Module:

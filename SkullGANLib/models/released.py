@@ -11,7 +11,8 @@ import torch
 
 from SkullGANLib.errors import FormatError, InputError
 from SkullGANLib.files import sha256_of
-from SkullGANLib.models.folder import GENERATOR_FILE, Model, ModelCard
+from SkullGANLib.models.card import ModelCard
+from SkullGANLib.models.folder import GENERATOR_FILE, Model
 from SkullGANLib.models.skullgan import FAMILY, SkullGANNetwork
 from SkullGANLib.models.window import AUTHORS_WINDOW, IntensityWindow
 

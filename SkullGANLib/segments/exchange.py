@@ -1,4 +1,4 @@
-"""Segments from elsewhere and for elsewhere: NumPy arrays as the paper's code keeps them, and NRRD stacks."""
+"""Segments from elsewhere and for elsewhere: NumPy arrays as the paper's code keeps them, stacks, pictures, DICOM."""
 
 from __future__ import annotations
 
@@ -9,16 +9,25 @@ from typing import Any
 
 import numpy as np
 
+from SkullGANLib.ct.dicom_write import write_slices
 from SkullGANLib.errors import FormatError, InputError
-from SkullGANLib.files import replace_file, sha256_of
-from SkullGANLib.progress import Progress
+from SkullGANLib.files import replace_file, replace_folder, sha256_of
+from SkullGANLib.progress import Progress, report
 from SkullGANLib.segments.arrays import finite_blocks, open_npy, write_npy
 from SkullGANLib.segments.dataset import SegmentDataset
 from SkullGANLib.segments.meta import Kind
+from SkullGANLib.segments.sheet import contact_sheet, write_png
 
 PIXEL_MM, SLICE_MM = 0.45, 3.1  # of the paper: 57.6 mm across 128 pixels, every fifth slice of 0.625 mm
 PLAUSIBLE_HU = (-1100, 4000)
+BONE_WINDOW_HU = (0, 2700)
 STACK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".nii", ".nii.gz")
+_DERIVATION = {
+    "real": "Piece of skull cut out of a head CT, resampled and turned; everything but bone is background.",
+    "phantom": "Piece of skull cut out of a computed head phantom; no patient was involved.",
+    "synthetic": "Drawn from a generative model of skull segments; shows no patient.",
+    "artificial": "Drawn from formulas; shows no patient.",
+}
 
 
 def import_array(
@@ -122,6 +131,103 @@ def export_nrrd_stack(dataset: SegmentDataset, path: str | Path, *, slice_mm: fl
     with replace_file(path) as temporary:
         sitk.WriteImage(image, str(temporary), useCompression=True)
     return Path(path)
+
+
+def export_pictures(
+    dataset: SegmentDataset,
+    folder: str | Path,
+    *,
+    window_hu: tuple[float, float] = BONE_WINDOW_HU,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Write each segment as an 8-bit grey PNG, named by its row in the data set: 000000.png, 000001.png, ...
+
+    Args:
+        dataset: to be written.
+        folder: to make.
+        window_hu: HU shown black and white; values beyond are clipped.
+        overwrite: whether such a folder may be replaced.
+        progress: told the pictures written.
+
+    Raises:
+        InputError: an empty window, or a folder that may not be replaced.
+    """
+    with replace_folder(folder, overwrite=overwrite, marker=_picture(0)) as temporary:
+        for k, hu in enumerate(dataset.hu):
+            write_png(temporary / _picture(k), contact_sheet(hu, window_hu=window_hu, border=0))
+            report(progress, k + 1, len(dataset), "Writing pictures")
+    return Path(folder)
+
+
+def export_dicom(
+    dataset: SegmentDataset,
+    folder: str | Path,
+    *,
+    slice_mm: float = SLICE_MM,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Write each segment as a CT image, outer surface up; those of one subject are one series.
+
+    Values are rounded to whole HU. UIDs are new, there is no date, and the only name is the pseudonym. The images do
+    not lie where the bone lay in the head: they follow each other in the order of the data set.
+
+    Args:
+        dataset: to be written.
+        folder: to make; a file is named by the row in the data set: segment_000000.dcm, ...
+        slice_mm: stated distance between neighbouring images of a series.
+        overwrite: whether such a folder may be replaced.
+        progress: told the images written.
+
+    Raises:
+        InputError: HU beyond 16 bits, or a folder that may not be replaced.
+    """
+    kind, pixel_mm = dataset.meta.kind, dataset.meta.spacing_mm
+    facts = {
+        "image_type": ("DERIVED", "SECONDARY", "AXIAL", *(() if kind == "real" else ("SYNTHETIC",))),
+        "manufacturer": "SkullGAN" if kind == "real" else "SkullGAN (synthetic)",
+        "description": f"Skull segments, {kind}",
+        "derivation": _DERIVATION[kind] + " Not in patient coordinates; not for diagnosis or treatment.",
+    }
+    subjects = dataset.table["subject"]
+    with replace_folder(folder, overwrite=overwrite, marker=_dicom_name(0)) as temporary:
+        for number, subject in enumerate(dict.fromkeys(subjects.tolist()), start=1):
+            rows = np.flatnonzero(subjects == subject)
+            write_slices(
+                dataset.hu[rows],
+                np.arange(len(rows))[:, None] * np.array([0.0, 0.0, slice_mm]),
+                temporary,
+                pixel_spacing_mm=(pixel_mm, pixel_mm),
+                slice_thickness_mm=slice_mm,
+                kvp=None,
+                series_number=number,
+                names=[_dicom_name(row) for row in rows],
+                subject="SYNTHETIC" if kind in ("synthetic", "artificial") else subject,
+                progress=progress,
+                **facts,
+            )
+    return Path(folder)
+
+
+def refuse_existing(path: str | Path, *, overwrite: bool = False) -> None:
+    """Refuse a file to be written over, before the work.
+
+    Raises:
+        InputError: ``path`` is there and may not be replaced, or is a folder.
+    """
+    if Path(path).is_dir():
+        raise InputError(f"{path} is a folder, a file is to be written.", "Choose another name.")
+    if Path(path).exists() and not overwrite:
+        raise InputError(f"{path} exists already.", "Choose another name, or ask for it to be overwritten.")
+
+
+def _picture(row: int) -> str:
+    return f"{row:06d}.png"
+
+
+def _dicom_name(row: int) -> str:
+    return f"segment_{row:06d}.dcm"
 
 
 def _is_stack(path: Path) -> bool:

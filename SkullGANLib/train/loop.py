@@ -12,8 +12,9 @@ import torch
 from torch import nn
 
 from SkullGANLib.errors import Cancelled, InputError
+from SkullGANLib.models.card import ModelCard
 from SkullGANLib.models.draws import CALIBRATION, SAMPLE
-from SkullGANLib.models.folder import Model, ModelCard, save_model
+from SkullGANLib.models.folder import Model, save_model
 from SkullGANLib.models.registry import Batch, Trainer
 from SkullGANLib.progress import Progress, report
 from SkullGANLib.segments.sheet import contact_sheet, write_png
@@ -24,6 +25,7 @@ from SkullGANLib.train.options import TrainOptions
 from SkullGANLib.train.stats import Statistics, pixel_kernel_distance
 
 SHEET_IMAGES = 32
+SAMPLE_TOLD_S = 1.0
 _NO_SCORE = 1e30  # of a snapshot whose images are not finite; JSON has no infinity
 
 
@@ -43,6 +45,17 @@ class Run:
     total: int
 
 
+@dataclass(frozen=True)
+class _Sample:
+    """The newest picture and when it was written; told for a second, since not every update gets through."""
+
+    path: Path | None = None
+    written: float = 0.0
+
+    def shown(self) -> dict[str, str]:
+        return {"sample": str(self.path)} if self.path and time.monotonic() - self.written < SAMPLE_TOLD_S else {}
+
+
 def train_loop(run: Run, progress: Progress | None = None) -> None:
     """Train until ``run.total`` images are seen; the state is saved at intervals, at the end and when stopped.
 
@@ -53,15 +66,13 @@ def train_loop(run: Run, progress: Progress | None = None) -> None:
     options, size = run.options, run.options.batch_size
     started, before = time.monotonic(), run.seen
     last_stats = last_save = started
-    saved_at = -1
+    saved_at, sample = -1, _Sample()
     while run.seen < run.total:
         try:
-            with torch.autocast(run.device.type, torch.bfloat16, enabled=run.bfloat16, cache_enabled=False):
-                figures = run.trainer.step(_next_batch(run))
+            figures = one_step(run.trainer, run.ema, _next_batch(run), run.bfloat16)
         except FloatingPointError as error:
             raise _diverged(run, error) from error
         run.seen += size
-        run.ema.update(run.trainer.networks["generator"], run.seen, size)
         run.stats.add(figures)
 
         def due(interval: int) -> bool:
@@ -75,16 +86,30 @@ def train_loop(run: Run, progress: Progress | None = None) -> None:
                 images=run.seen, epoch=run.seen / len(run.data), seconds=run.stats.seconds, images_per_s=rate
             )
         if due(options.sample_images):
-            write_samples(run)
+            sample = _Sample(write_samples(run), time.monotonic())
         if due(options.checkpoint_images) or now - last_save > 60 * options.checkpoint_minutes:
             save(run)
             last_save, saved_at = now, run.seen
         try:
-            report(progress, min(run.seen, run.total), run.total, "Training", **_shown(run, figures, before, started))
+            values = _shown(run, figures, before, started) | sample.shown()
+            report(progress, min(run.seen, run.total), run.total, "Training", **values)
         except Cancelled:
             if saved_at != run.seen:
                 save(run)
             raise
+
+
+def one_step(trainer: Trainer, ema: AveragedNetwork, batch: Batch, bfloat16: bool) -> dict[str, float]:
+    """Train on one batch and take the generator into its average; returns the figures of the step.
+
+    Raises:
+        FloatingPointError: a loss is not finite; nothing was updated from it.
+    """
+    with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=bfloat16, cache_enabled=False):
+        figures = trainer.step(batch)
+    size = len(batch.images)
+    ema.update(trainer.networks["generator"], batch.first + size, size)
+    return figures
 
 
 def write_samples(run: Run) -> Path:
@@ -184,9 +209,9 @@ def _card(run: Run, score: float) -> ModelCard:
 
 def _shown(run: Run, figures: dict[str, float], before: int, started: float) -> dict[str, float | str]:
     rate = (run.seen - before) / max(time.monotonic() - started, 1e-9)
-    minutes, seconds = divmod(math.ceil(max(run.total - run.seen, 0) / rate), 60)
+    remaining_s = math.ceil(max(run.total - run.seen, 0) / rate)
     losses = {name: round(value, 3) for name, value in figures.items() if name.startswith("loss")}
-    return {**losses, "images_per_s": round(rate, 1), "remaining": f"{minutes}:{seconds:02d}"}
+    return {**losses, "images_per_second": round(rate, 1), "remaining_s": remaining_s}
 
 
 def _diverged(run: Run, error: FloatingPointError) -> InputError:

@@ -111,6 +111,15 @@ def preset_names() -> list[str]:
     return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
 
 
+def preset_summaries() -> list[dict[str, Any]]:
+    """Of each preset that comes with the library: ``name``, ``title`` (one line), ``family``, ``batch_size`` and the
+    length of its training, ``images`` or ``epochs``. Needs no torch.
+    """
+    wanted = ("title", "family", "batch_size", "images", "epochs")
+    presets = {name: _read_preset(name) for name in preset_names()}
+    return [{"name": name, **{k: values[k] for k in wanted if k in values}} for name, values in presets.items()]
+
+
 def load_options(preset: str | Path, overrides: Mapping[str, Any] | None = None) -> TrainOptions:
     """Options from a preset and what overrides it.
 
@@ -123,6 +132,7 @@ def load_options(preset: str | Path, overrides: Mapping[str, Any] | None = None)
         FormatError: the file is not TOML.
     """
     values = {"preset": str(preset), **_read_preset(preset)}
+    values.pop("title", None)  # for people
     family = get_family((overrides or {}).get("family", values.get("family", "skullgan")))
     known = [name for name in TrainOptions.model_fields if name not in _GROUPS]
     known += [f"{group}.{name}" for group in _GROUPS for name in getattr(family, group).model_fields]

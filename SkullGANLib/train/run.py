@@ -11,9 +11,10 @@ from torch import nn
 from SkullGANLib import __version__
 from SkullGANLib.errors import FormatError, InputError
 from SkullGANLib.files import read_json, write_json
+from SkullGANLib.models.card import load_card
 from SkullGANLib.models.device import bfloat16_is_faster, memory_advice, resolve_device
-from SkullGANLib.models.folder import Model, load_card, load_model
-from SkullGANLib.progress import Progress
+from SkullGANLib.models.folder import Model, load_model
+from SkullGANLib.progress import Progress, report
 from SkullGANLib.train.checkpoints import load_latest
 from SkullGANLib.train.data import TrainingData
 from SkullGANLib.train.ema import AveragedNetwork
@@ -30,7 +31,8 @@ def train(options: TrainOptions, *, progress: Progress | None = None) -> Path:
 
     Args:
         options: from ``load_options``; ``data`` and ``out`` are needed.
-        progress: told images seen, losses, images/s and the remaining time.
+        progress: told the image from which a run resumes; then images seen, losses, ``images_per_second``,
+            ``remaining_s`` and, for a second after each was written, the path of a ``sample``.
 
     Returns:
         The run folder: ``options.json``, ``stats.jsonl``, ``samples``, ``checkpoints`` and ``model``.
@@ -45,6 +47,8 @@ def train(options: TrainOptions, *, progress: Progress | None = None) -> Path:
         f"Use a smaller --batch-size than {options.batch_size}, or a narrower network (--preset compact)."
     ):
         run = open_run(options, progress)
+        if 0 < run.seen < run.total:
+            report(progress, 1, 1, f"Resuming at image {run.seen} of {run.total}", resumed_from=run.seen)
         train_loop(run, progress)
     return run.folder
 
@@ -57,18 +61,18 @@ def open_run(options: TrainOptions, progress: Progress | None = None) -> Run:
     data = TrainingData(
         options.data, seed=options.seed, mirror=options.mirror, window_hu=options.window_hu, progress=progress
     )
-    _check_sizes(options, data)
+    check_sizes(options, len(data), data.size)
     folder = _open_folder(options, data)
-    _set_determinism(options.deterministic)
+    set_determinism(options.deterministic)
     generator, discriminator = (network.to(device).train() for network in _initial_networks(options))
     recipe, network = options.recipe_options, options.network_options
     trainer = options.known_family.trainer(recipe, network, generator, discriminator)
     ema = AveragedNetwork(generator, options.ema_images, options.ema_share)
-    wanted = options.precision == "bfloat16" or (options.precision == "auto" and bfloat16_is_faster(device))
     found = load_latest(folder / "checkpoints")
     seen = 0 if found is None else found[0]["images"]
     stats = Statistics(folder / "stats.jsonl", seen)
-    run = Run(folder, options, device, wanted, data, trainer, ema, stats, seen, options.total_images(len(data)))
+    total, bfloat16 = options.total_images(len(data)), uses_bfloat16(options, device)
+    run = Run(folder, options, device, bfloat16, data, trainer, ema, stats, seen, total)
     if found is not None:
         state, tensors, damaged = found
         for sentence in damaged:
@@ -91,15 +95,36 @@ def _model_is_of(folder: Path, seen: int) -> bool:
         return False
 
 
-def _check_sizes(options: TrainOptions, data: TrainingData) -> None:
-    if options.batch_size > len(data):
+def check_sizes(options: TrainOptions, segments: int, size: int) -> None:
+    """Refuse a training set that is smaller than one batch, or whose images the network cannot make.
+
+    Args:
+        options: of the training.
+        segments: in the training set.
+        size: height and width of the segments in pixels.
+
+    Raises:
+        InputError: one of the two.
+    """
+    if options.batch_size > segments:
         raise InputError(
-            f"The batch of {options.batch_size} is larger than the training set of {len(data)} segments.",
-            f"Use --batch-size {max(2, 2 ** (len(data).bit_length() - 1))} or less, or more data.",
+            f"The batch of {options.batch_size} is larger than the training set of {segments} segments.",
+            f"Use --batch-size {max(2, 2 ** (segments.bit_length() - 1))} or less, or more data.",
         )
-    size = options.network_options.size
-    if size != data.size:
-        raise InputError(f"The network makes images of {size} pixels, the data has {data.size}.", "Change the network.")
+    wanted = options.network_options.size
+    if wanted != size:
+        raise InputError(f"The network makes images of {wanted} pixels, the data has {size}.", "Change the network.")
+
+
+def uses_bfloat16(options: TrainOptions, device: torch.device) -> bool:
+    """Whether the training steps compute in bfloat16 on ``device``."""
+    return options.precision == "bfloat16" or (options.precision == "auto" and bfloat16_is_faster(device))
+
+
+def set_determinism(deterministic: bool) -> None:
+    """Make torch repeat itself bit by bit, or let it look for what is fastest."""
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    torch.backends.cudnn.benchmark = not deterministic
 
 
 def _open_folder(options: TrainOptions, data: TrainingData) -> Path:
@@ -163,11 +188,6 @@ def _read_initial(options: TrainOptions) -> Model:
 
         return load_released(options.init, window_hu=(0, 1))  # training takes the window of its own data
     return load_model(options.init, discriminator=True)
-
-
-def _set_determinism(deterministic: bool) -> None:
-    torch.use_deterministic_algorithms(deterministic, warn_only=True)
-    torch.backends.cudnn.benchmark = not deterministic
 
 
 def _flat(values: dict) -> dict:

@@ -1,0 +1,196 @@
+"""What a training would take: parameters, memory and time, found out in seconds before it is started."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+
+from SkullGANLib.errors import ResourceError
+from SkullGANLib.models.device import free_memory, memory_advice, resolve_device
+from SkullGANLib.models.registry import Batch
+from SkullGANLib.progress import Progress, report
+from SkullGANLib.segments.dataset import SegmentDataset
+from SkullGANLib.train.data import training_rows
+from SkullGANLib.train.ema import AveragedNetwork
+from SkullGANLib.train.loop import one_step
+from SkullGANLib.train.options import TrainOptions
+from SkullGANLib.train.run import check_sizes, set_determinism, uses_bfloat16
+
+NOMINAL_SEGMENTS = 2414  # of the paper's training set, where none is given
+BUDGET_S, MEASURED_S = 5.0, 2.0  # for all steps, and for those of the largest batch
+_SMALLEST = 2  # batch statistics need two images
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a training would take.
+
+    Attributes:
+        device: it would run on.
+        parameters: of the generator and of the discriminator.
+        flops_per_image: floating-point operations of the generator for one image; a multiplication and its addition
+            are two.
+        memory_gib: needed on the device, estimated; free_gib: free there now.
+        images: to be seen in all; segments: of the training set, or the nominal one.
+        images_per_second: measured on the device, without the pauses for pictures and checkpoints; None where it was
+            not measured because the training does not fit.
+        fits: whether the memory is enough.
+        advice: what to do where it is not; else empty.
+    """
+
+    device: str
+    parameters: dict[str, int]
+    flops_per_image: int
+    memory_gib: float
+    free_gib: float
+    images: int
+    segments: int
+    images_per_second: float | None
+    fits: bool
+    advice: str = ""
+
+    @property
+    def seconds(self) -> float | None:
+        """The whole training's time; None where it was not measured."""
+        return None if self.images_per_second is None else self.images / self.images_per_second
+
+
+def estimate(options: TrainOptions, progress: Progress | None = None) -> Estimate:
+    """Find out what a training would take; nothing is written, and ``options.out`` is not needed.
+
+    Args:
+        options: from ``load_options``; without ``data``, a set as large as the paper's is assumed.
+        progress: told the steps of the measurement.
+
+    Raises:
+        Cancelled: stopped as asked.
+        InputError: data or options cannot be used.
+        ResourceError: there is no such device.
+    """
+    family, network = options.known_family, options.network_options
+    segments = _segments(options)
+    device = resolve_device(options.device)
+    with torch.device("meta"):
+        parts = {"generator": family.build_generator(network), "discriminator": family.build_discriminator(network)}
+    need, free = family.memory(network, options.batch_size, training=True), free_memory(device)
+    speed, advice = None, "" if need <= free else batch_advice(options, free)
+    if not advice:
+        try:
+            speed = measure_speed(options, device, progress)
+        except ResourceError as error:
+            advice = f"{error.message} {batch_advice(options, need // 2)}"
+    return Estimate(
+        device=str(device),
+        parameters={name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()},
+        flops_per_image=_flops(options, parts["generator"]),
+        memory_gib=need / 2**30,
+        free_gib=free / 2**30,
+        images=options.total_images(segments),
+        segments=segments,
+        images_per_second=speed,
+        fits=not advice,
+        advice=advice,
+    )
+
+
+def batch_advice(options: TrainOptions, free: int) -> str:
+    """The largest batch, as a power of two, whose training needs no more than ``free`` bytes; in words."""
+    family, network = options.known_family, options.network_options
+    size = 1 << (options.batch_size - 1).bit_length() - 1
+    while size >= _SMALLEST and family.memory(network, size, training=True) > free:
+        size //= 2
+    if size < _SMALLEST:
+        return "Not even a batch of 2 fits: take a narrower network (preset compact) or another device."
+    return f"Use a batch size of {size} (--batch-size {size}), or a narrower network (preset compact)."
+
+
+def measure_speed(options: TrainOptions, device: torch.device, progress: Progress | None = None) -> float:
+    """Images a second in real training steps on random images, in about 5 s.
+
+    A batch that would take longer is scaled up from smaller ones: the time of a step is taken as a fixed part and one
+    for each image. Where a single step of two images takes longer, that one is all there is, and is a lower limit.
+
+    Raises:
+        ResourceError: the device has run out of memory.
+    """
+    steps = _Steps(options, device, progress)
+    with memory_advice(""):
+        steps.build()
+        first = steps.run(_SMALLEST)  # finds its algorithms and takes its memory: slower than all that follow
+        small = steps.run(_SMALLEST) if first < BUDGET_S / 4 else first
+        sizes = [size for size in (options.batch_size >> k for k in range(20)) if size > _SMALLEST]
+        size = next((size for size in sizes if 3 * small * size / _SMALLEST <= steps.left), _SMALLEST)
+        if size == _SMALLEST:
+            return _SMALLEST / small if options.batch_size > _SMALLEST else options.batch_size / small
+        steps.run(size)
+        times = [steps.run(size)]
+        while sum(times) < MEASURED_S and steps.left > times[-1]:
+            times.append(steps.run(size))
+    report(progress, 100, 100, "Measuring the speed")
+    step = sum(times) / len(times)
+    image = (step - small) / (size - _SMALLEST) if step > small else step / size
+    return options.batch_size / (step + image * (options.batch_size - size))
+
+
+class _Steps:
+    """Runs and times single training steps of any batch size."""
+
+    def __init__(self, options: TrainOptions, device: torch.device, progress: Progress | None) -> None:
+        self.options, self.device, self.progress = options, device, progress
+        self.bfloat16 = uses_bfloat16(options, device)
+
+    def build(self) -> None:
+        """Make the networks on the device; the clock starts when they are there."""
+        family, network = self.options.known_family, self.options.network_options
+        set_determinism(self.options.deterministic)
+        report(self.progress, 0, 100, "Measuring the speed")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.options.seed)
+            networks = family.build_generator(network), family.build_discriminator(network)
+        networks = [each.to(self.device).train() for each in networks]
+        self.trainer = family.trainer(self.options.recipe_options, network, *networks)
+        self.ema = AveragedNetwork(networks[0], self.options.ema_images, self.options.ema_share)
+        self.seen, self.started = 0, time.monotonic()
+
+    @property
+    def left(self) -> float:
+        """Seconds left for measuring."""
+        return self.started + BUDGET_S - time.monotonic()
+
+    def run(self, size: int) -> float:
+        """Train on ``size`` random images; returns the seconds that took."""
+        side = self.options.network_options.size
+        images = torch.rand(size, 1, side, side, device=self.device) * 2 - 1
+        began = time.monotonic()
+        one_step(self.trainer, self.ema, Batch(images, None, self.options.seed, self.seen, 0.0, 0.0), self.bfloat16)
+        self._wait()
+        self.seen += size
+        done = 100 - 100 * self.left / BUDGET_S
+        report(self.progress, int(min(max(done, 0), 99)), 100, "Measuring the speed")
+        return time.monotonic() - began
+
+    def _wait(self) -> None:
+        """A GPU is told its work and goes on by itself; wait until it is done."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        elif self.device.type == "mps":
+            torch.mps.synchronize()
+
+
+def _segments(options: TrainOptions) -> int:
+    if not options.data:
+        return NOMINAL_SEGMENTS
+    sets = [SegmentDataset.open(path) for path in options.data]
+    segments = sum(len(training_rows(each)) for each in sets)
+    check_sizes(options, segments, sets[0].meta.size)
+    return segments
+
+
+def _flops(options: TrainOptions, generator: torch.nn.Module) -> int:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        options.known_family.sample(generator, options.network_options, 0, range(1))
+    return counter.get_total_flops()
