@@ -1,0 +1,43 @@
+"""What the module does inside Slicer: nodes, views, jobs and the panel."""
+
+import os
+import sys
+
+RELOAD_ORDER = (
+    "geometry",
+    "scene",
+    "plots",
+    "views",
+    "words",
+    "results",
+    "inputs",
+    "reports",
+    "timer",
+    "running",
+    "logic",
+    "widgets",
+    "install",
+    "section",
+    "section_status",
+    "section_job",
+    "section_prepare",
+    "section_train",
+    "section_generate",
+    "section_evaluate",
+    "panel",
+    "selftest",
+)
+"""Files of this package, those first that others import: the order in which a developer's reload takes them."""
+
+
+def _findLibrary() -> None:
+    """Put SkullGANLib on the path: it lies beside the module where it is installed, one folder up in the sources."""
+    module = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+    for folder in (module, os.path.dirname(module)):
+        if os.path.isfile(os.path.join(folder, "SkullGANLib", "__init__.py")):
+            if folder not in sys.path:
+                sys.path.append(folder)
+            return
+
+
+_findLibrary()

@@ -1,0 +1,260 @@
+"""Places: between the nodes of the scene (RAS, parent transforms) and the library (LPS, world).
+
+The one file in which RAS becomes LPS and back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import slicer
+import slicer.util
+import vtk
+from vtk.util.numpy_support import vtk_to_numpy
+
+from SkullGANLib.ct.volume import Volume
+from SkullGANLib.errors import InputError
+
+FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])  # RAS to LPS, and LPS to RAS
+STRAIGHT = 1e-4  # cosine between two axes of a grid up to which they count as perpendicular
+RIGID = 1e-3  # as ``skullgan prepare --head-frame`` demands
+BINARY_LABELMAP = "Binary labelmap"
+
+
+def flipPoints(points: np.ndarray) -> np.ndarray:
+    """(..., 3) positions or directions in LPS as RAS, or the other way round."""
+    return np.asarray(points, float) * FLIP.diagonal()[:3]
+
+
+def volumeFromNode(node: Any) -> Volume:
+    """A volume node as a volume in the world: its parent transforms are part of the geometry.
+
+    Args:
+        node: ``vtkMRMLScalarVolumeNode`` or label map.
+
+    Returns:
+        ``hu`` is the node's own array, without a copy, if that is uint8, int16 or float32 and no parent transform
+        bends space; else a copy as int16 or float32, resampled where it has to be.
+
+    Raises:
+        InputError: no node, no image, a colour image, or a sheared grid.
+    """
+    _requireScalars(node)
+    with _straightened(node) as straight:
+        matrix = FLIP @ _ijkToWorld(straight)
+        spacing = np.linalg.norm(matrix[:3, :3], axis=0)
+        direction = matrix[:3, :3] / np.maximum(spacing, 1e-12)
+        if spacing.min() < 1e-6 or not np.allclose(direction.T @ direction, np.eye(3), atol=STRAIGHT):
+            raise InputError(
+                f'The voxels of "{node.GetName()}" are sheared or flat, so that its slices do not lie straight above '
+                "each other.",
+                "Take it out of its transform, or resample it on a straight grid (module Crop Volume).",
+            )
+        hu = _compact(slicer.util.arrayFromVolume(straight))
+        return Volume(hu, tuple(spacing.tolist()), tuple(matrix[:3, 3].tolist()), direction)
+
+
+def setGeometry(node: Any, index_to_lps: np.ndarray) -> None:
+    """Give a volume node its place.
+
+    Args:
+        node: volume node.
+        index_to_lps: (4, 4) from (column, row, slice, 1) to LPS mm.
+    """
+    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(FLIP @ np.asarray(index_to_lps, float)))
+
+
+def labelsFromSegmentation(
+    segmentationNode: Any, volumeNode: Any, segmentIds: Iterable[str] | None = None
+) -> np.ndarray:
+    """Where the segments of a segmentation lie in a volume; the parent transforms of both count.
+
+    Args:
+        segmentationNode: ``vtkMRMLSegmentationNode``.
+        volumeNode: the volume whose grid is wanted.
+        segmentIds: segments to unite; the visible ones if not given.
+
+    Returns:
+        (slice, row, column) uint8 as ``volumeFromNode(volumeNode).hu``: 1 in any of the segments, else 0.
+
+    Raises:
+        InputError: no such segments, or nothing of them inside the volume.
+    """
+    _requireScalars(volumeNode)
+    if segmentationNode is None:
+        raise InputError("No segmentation is chosen.", "Choose one, or leave the automatic skull mask.")
+    name, segmentation = segmentationNode.GetName(), segmentationNode.GetSegmentation()
+    ids = _segmentIds(segmentationNode) if segmentIds is None else list(segmentIds)
+    if unknown := [one for one in ids if segmentation.GetSegment(one) is None]:
+        raise InputError(f'"{name}" has no segment "{unknown[0]}".', "Choose among the segments that it has.")
+    if not ids:
+        raise InputError(f'"{name}" has no visible segment.', "Draw the skull in it, or make its segment visible.")
+    if not segmentation.CreateRepresentation(BINARY_LABELMAP):
+        raise InputError(f'"{name}" cannot be turned into voxels.', "Draw it again in the module Segment Editor.")
+    with _straightened(volumeNode) as straight:
+        shape = straight.GetImageData().GetDimensions()[::-1]
+        merged = _merged(segmentationNode, ids, straight).GetPointData().GetScalars()
+    labels = np.zeros(shape, np.uint8)
+    if merged is not None:
+        np.not_equal(vtk_to_numpy(merged).reshape(shape), 0, out=labels, casting="unsafe")
+    if not labels.any():
+        raise InputError(
+            f'The segments of "{name}" are empty or lie outside of "{volumeNode.GetName()}".',
+            "Draw the skull in them, and check that both lie in the same place.",
+        )
+    return labels
+
+
+def headFrameFromTransform(transformNode: Any) -> np.ndarray:
+    """The head frame that a transform node stands for: its own frame, placed in the world.
+
+    A child of the node whose axes are the patient's (x left, y back, z up, in LPS) comes to lie as the head does.
+
+    Args:
+        transformNode: linear transform node; its own parents count.
+
+    Returns:
+        (4, 4) from the head frame to LPS mm, as ``skullgan prepare --head-frame`` makes it of the saved transform.
+
+    Raises:
+        InputError: none is chosen, or it is not of rotation and translation only.
+    """
+    if transformNode is None:
+        raise InputError("No transform is chosen.", "Choose one, or leave the automatic head frame.")
+    matrix = FLIP @ _toWorld(transformNode) @ FLIP
+    turn = matrix[:3, :3]
+    if (
+        not transformNode.IsTransformToWorldLinear()
+        or not np.allclose(turn @ turn.T, np.eye(3), atol=RIGID)
+        or np.linalg.det(turn) < 0
+    ):
+        raise InputError(
+            f'The head frame "{transformNode.GetName()}" is not a rigid transform.',
+            "Use rotation and translation only.",
+        )
+    return matrix
+
+
+def segmentPlace(row: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where a segment was cut.
+
+    Args:
+        row: one row of a segment table, column name to value.
+
+    Returns:
+        Centre of pixel (0, 0), unit vector along a row of pixels, unit vector along a column: (3,) LPS each.
+
+    Raises:
+        InputError: the segment was not cut out of a scan.
+    """
+    place = np.array(
+        [[float(row.get(f"{part}_{axis}", np.nan)) for axis in "xyz"] for part in ("corner", "right", "down")]
+    )
+    if not np.isfinite(place).all():
+        raise InputError("This segment has no place in a head.", "Choose one that was cut out of a scan.")
+    return place[0], place[1], place[2]
+
+
+def segmentMatrix(row: Mapping[str, Any], spacing_mm: float, thickness_mm: float) -> np.ndarray:
+    """(4, 4) from (column, row, slice, 1) to LPS mm of a segment as a volume of one slice, where it was cut.
+
+    Args:
+        row: one row of a segment table.
+        spacing_mm: of the segment's pixels.
+        thickness_mm: of the slice, whose middle is the cutting plane.
+
+    Raises:
+        InputError: the segment was not cut out of a scan.
+    """
+    corner, right, down = segmentPlace(row)
+    matrix = np.eye(4)
+    matrix[:3] = np.stack([right * spacing_mm, down * spacing_mm, np.cross(right, down) * thickness_mm, corner], axis=1)
+    return matrix
+
+
+def _requireScalars(node: Any) -> None:
+    if node is None:
+        raise InputError("No volume is chosen.", "Choose a CT volume.")
+    image = node.GetImageData()
+    if image is None or image.GetNumberOfPoints() == 0 or image.GetPointData().GetScalars() is None:
+        raise InputError(f'"{node.GetName()}" holds no image.', "Load it again, or choose another volume.")
+    if image.GetNumberOfScalarComponents() != 1:
+        raise InputError(
+            f'"{node.GetName()}" is a colour image.',
+            "Choose a CT volume with one value, in Hounsfield units, per voxel.",
+        )
+
+
+@contextmanager
+def _straightened(node: Any) -> Iterator[Any]:
+    """The node itself, or a temporary one without parent transform where that bends space."""
+    parent = node.GetParentTransformNode()
+    if parent is None or parent.IsTransformToWorldLinear():
+        yield node
+        return
+    clone = getattr(slicer, node.GetClassName())()
+    clone.SetHideFromEditors(True)
+    node.GetScene().AddNode(clone)
+    try:
+        clone.SetName(node.GetName())
+        clone.CopyOrientation(node)
+        clone.SetAndObserveImageData(node.GetImageData())
+        clone.SetAndObserveTransformNodeID(parent.GetID())
+        clone.HardenTransform()
+        yield clone
+    finally:
+        node.GetScene().RemoveNode(clone)
+
+
+def _toWorld(parent: Any) -> np.ndarray:
+    """(4, 4) from below a linear transform node, or None, to the world, in RAS mm."""
+    matrix = vtk.vtkMatrix4x4()
+    if parent is not None:
+        parent.GetMatrixTransformToWorld(matrix)
+    return slicer.util.arrayFromVTKMatrix(matrix)
+
+
+def _ijkToWorld(node: Any) -> np.ndarray:
+    """(4, 4) from (column, row, slice, 1) to RAS mm in the world, for a node whose transforms are linear."""
+    matrix = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    return _toWorld(node.GetParentTransformNode()) @ slicer.util.arrayFromVTKMatrix(matrix)
+
+
+def _merged(segmentationNode: Any, ids: list[str], volumeNode: Any) -> Any:
+    """An image on the grid of a volume, not 0 in any of the segments."""
+    wanted, merged = vtk.vtkStringArray(), slicer.vtkOrientedImageData()
+    for one in ids:
+        wanted.InsertNextValue(one)
+    extent, parent = slicer.vtkSegmentation.EXTENT_REFERENCE_GEOMETRY, segmentationNode.GetParentTransformNode()
+    if parent is None or parent.IsTransformToWorldLinear():
+        # on the volume's grid as the segmentation sees it: with two transforms Slicer itself resamples twice
+        grid = slicer.vtkOrientedImageData()
+        grid.SetExtent(volumeNode.GetImageData().GetExtent())
+        seen = np.linalg.inv(_toWorld(parent)) @ _ijkToWorld(volumeNode)
+        grid.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(seen))
+        segmentationNode.GenerateMergedLabelmapForAllSegments(merged, extent, grid, wanted)
+    else:
+        slicer.vtkSlicerSegmentationsModuleLogic.GenerateMergedLabelmapInReferenceGeometry(
+            segmentationNode, volumeNode, wanted, extent, merged
+        )
+    return merged
+
+
+def _compact(values: np.ndarray) -> np.ndarray:
+    """Values in a type that the library knows."""
+    if values.dtype in (np.uint8, np.int16, np.float32):
+        return values
+    if values.dtype.kind in "iu" and values.min() >= -32768 and values.max() <= 32767:
+        return values.astype(np.int16)
+    return values.astype(np.float32)
+
+
+def _segmentIds(segmentationNode: Any) -> list[str]:
+    display = segmentationNode.GetDisplayNode()
+    if display is not None:
+        return list(display.GetVisibleSegmentIDs())
+    return list(segmentationNode.GetSegmentation().GetSegmentIDs())

@@ -1,0 +1,85 @@
+"""Install what the library needs into Slicer's Python: torch through the PyTorch extension, the rest with pip.
+
+What Slicer bundles (numpy, SimpleITK and others) is pinned to the version that is there: another one could keep Slicer
+from starting.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import tempfile
+from collections.abc import Sequence
+
+import slicer
+from slicer.i18n import tr as _
+
+from SkullGANLib import needed
+from SkullGANLib.errors import ResourceError
+
+
+def explanation(missing: Sequence[str], *, torch: bool) -> str:
+    """What ``install`` would do, as sentences."""
+    words = []
+    if missing:
+        words.append(_("Asks, then installs into Slicer's Python with pip: {names}.").format(names=", ".join(missing)))
+    if torch:
+        words.append(_("Asks, then installs torch through the PyTorch extension: some 200 MB to 3 GB are downloaded."))
+    return " ".join(words)
+
+
+def install(missing: Sequence[str], *, torch: bool) -> None:
+    """Install after asking; nothing that Slicer bundles is changed.
+
+    Raises:
+        ResourceError: declined, or something is still missing afterwards.
+    """
+    if missing:
+        _installPackages(list(missing))
+    if torch:
+        _installTorch()
+    importlib.invalidate_caches()
+    left = needed.missing(in_slicer=True) + (
+        [] if needed.torch_version() else ["torch"]
+    )  # look, rather than trust an answer
+    if left:
+        raise ResourceError(
+            _("Still missing: {names}.").format(names=", ".join(left)),
+            _("Install again, or start Slicer anew; the Python console shows what pip said."),
+        )
+
+
+def _installPackages(missing: list[str]) -> None:
+    handle, constraints = tempfile.mkstemp(suffix=".txt", prefix="skullgan-constraints-")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write("\n".join(needed.frozen()) + "\n")
+        try:
+            from slicer import packaging
+        except ImportError:  # Slicer 5.10
+            text = _("SkullGAN needs these Python packages: {names}. Install them?").format(names=", ".join(missing))
+            if not slicer.util.confirmOkCancelDisplay(text, windowTitle="SkullGAN"):
+                raise ResourceError(_("The installation was declined."), _("Press Install when you want it.")) from None
+            slicer.util.pip_install(["--constraint", constraints, *missing])
+            return
+        try:
+            packaging.pip_ensure(missing, constraints=constraints, requester="SkullGAN")
+        except RuntimeError as error:
+            raise ResourceError(_("The installation was declined."), _("Press Install when you want it.")) from error
+    except (OSError, ValueError) as error:
+        raise ResourceError(str(error), _("Check the connection and the proxy, and try again.")) from error
+    finally:
+        os.unlink(constraints)
+
+
+def _installTorch() -> None:
+    try:
+        import PyTorchUtils
+    except ImportError as error:
+        raise ResourceError(
+            _("torch is missing, and so is the PyTorch extension that installs it."),
+            _("Install the extension PyTorch in the Extensions Manager, start Slicer anew and press Install again."),
+        ) from error
+    PyTorchUtils.PyTorchUtilsLogic().installTorch(
+        askConfirmation=True, torchVersionRequirement=needed.TORCH.removeprefix("torch")
+    )

@@ -1,0 +1,357 @@
+"""The four verbs for Slicer's Python console and for the panel: nodes in, child processes, nodes out. No Qt."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from SkullGANLib.errors import InputError
+from SkullGANLib.jobs import Hook, Job
+
+from . import inputs, scene, views
+from .inputs import openDataset
+from .results import Preview, Run
+from .running import Finished, JobRunner
+
+if TYPE_CHECKING:
+    from SkullGANLib.segments.dataset import SegmentDataset
+
+PLANES, REGIONS = ("axial", "coronal", "sagittal"), ("temporal", "parietal")
+PLACED_MM = 1.0  # thickness of a segment sent back into the head, so that a slice view that is a little off shows it
+
+
+class Logic(JobRunner):
+    """What the module can do, without its panel.
+
+    Long work runs in a child process, one job at a time. With ``wait=True`` (the default) a call returns the result or
+    raises ``SkullGANError``; with ``wait=False`` it returns a ``Job`` with ``progress``, ``cancel()``, the hook
+    ``finished`` and, once done, ``value``. Keyword arguments have the names of the command line's options.
+
+    Attributes:
+        shown: hook called with (what, value) once results are in the scene.
+    """
+
+    def __init__(self) -> None:
+        JobRunner.__init__(self)
+        self.shown = Hook()
+
+    # prepare ----------------------------------------------------------------------------------------------------------
+
+    def prepare(
+        self,
+        volumes: Any,
+        out: str | Path,
+        *,
+        planes: Sequence[str] = PLANES,
+        regions: Sequence[str] = REGIONS,
+        interval_mm: float = 3.1,
+        mask: Any = None,
+        head_frame: Any = None,
+        subject: str | None = None,
+        overwrite: bool = False,
+        options: Mapping[str, Any] | None = None,
+        show: bool = True,
+        wait: bool = True,
+        finished: Finished | None = None,
+    ) -> SegmentDataset | Job:
+        """Cut CT volumes into skull segments and write them as a data set.
+
+        Args:
+            volumes: scalar volume node, path of a DICOM folder or file, or a sequence of these.
+            out: folder of the data set.
+            planes: out of axial, coronal, sagittal.
+            regions: out of temporal, parietal, frontal, occipital.
+            interval_mm: distance between parallel planes.
+            mask: segmentation node that holds the skull, for a single volume node.
+            head_frame: linear transform node whose own frame is the head frame, for a single volume.
+            subject: pseudonym, for a single volume; otherwise made from the values.
+            overwrite: replace a data set in the same folder.
+            options: further options of ``skullgan prepare``, such as ``{"stride_mm": 30}``.
+            show: put the segments and their table into the scene.
+            wait, finished: see the class.
+
+        Returns:
+            The data set; its table holds the place of each segment in LPS mm of the world.
+        """
+        sources = volumes if isinstance(volumes, (list, tuple)) else [volumes]
+        if not sources:
+            raise InputError("No volume was given.", "Give a scalar volume node, or a folder of scans.")
+        files = tempfile.TemporaryDirectory(prefix="skullgan-volumes-")
+        arguments = ["prepare", *inputs.volumeFiles(sources, Path(files.name)), "--out", Path(out).expanduser()]
+        arguments += inputs.cuttingArguments(sources, Path(files.name), planes, regions, interval_mm, mask, head_frame)
+        arguments += inputs.flags({**(options or {}), "subject": subject, "overwrite": overwrite})
+
+        def load(result: dict[str, Any]) -> SegmentDataset:
+            files.cleanup()
+            dataset = openDataset(out)
+            if show:
+                self.show(dataset, name=Path(out).name)
+            return dataset
+
+        return self._run("Prepare", arguments, load, wait, finished)
+
+    def preview(
+        self,
+        volume: Any,
+        *,
+        planes: Sequence[str] = PLANES,
+        regions: Sequence[str] = REGIONS,
+        interval_mm: float = 3.1,
+        mask: Any = None,
+        head_frame: Any = None,
+        wait: bool = True,
+        finished: Finished | None = None,
+    ) -> Preview | Job:
+        """Show what ``prepare`` would do with one volume: skull, cutting squares and pieces; no data set is written."""
+        files = tempfile.TemporaryDirectory(prefix="skullgan-preview-")
+        out = Path(files.name) / "preview"
+        arguments = ["prepare", *inputs.volumeFiles([volume], Path(files.name)), "--preview", out]
+        arguments += inputs.cuttingArguments([volume], Path(files.name), planes, regions, interval_mm, mask, head_frame)
+
+        def load(result: dict[str, Any]) -> Preview:
+            from SkullGANLib.ct.io import read_volume
+            from SkullGANLib.segments.table import read_table
+
+            rows = read_table(out / "candidates.csv")
+            labels = read_volume(out / "skull.nrrd", labels=True)
+            hu = np.load(out / "segments.npy")
+            files.cleanup()
+            name = volume.GetName() if hasattr(volume, "GetName") else Path(volume).name
+            folder = scene.makeFolder(f"SkullGAN preview of {name}")
+            preview = Preview(
+                volume,
+                scene.showLabels(labels, {1: "Skull vault"}, name=f"{name} skull", folder=folder),
+                scene.showPieces(
+                    rows, name=f"{name} cutting squares", spacing_mm=0.45, size=hu.shape[1], folder=folder
+                ),
+                scene.showTable(rows, name=f"{name} pieces", folder=folder),
+                rows,
+                hu,
+                int((rows["quality"] == "ok").sum()),
+                tuple(result.get("notes", ())),
+            )
+            self.shown("preview", preview)
+            return preview
+
+        return self._run("Preview", arguments, load, wait, finished)
+
+    # train ------------------------------------------------------------------------------------------------------------
+
+    def train(
+        self,
+        data: Any,
+        out: str | Path,
+        *,
+        preset: str | Path = "compact",
+        images: int | None = None,
+        batch_size: int | None = None,
+        device: str = "auto",
+        seed: int | None = None,
+        init: str | Path | None = None,
+        settings: Mapping[str, Any] | None = None,
+        wait: bool = True,
+        finished: Finished | None = None,
+    ) -> Run | Job:
+        """Train a model; into the folder of an earlier run with the same options it resumes that run.
+
+        Args:
+            data: data set, its folder, or a sequence of these.
+            out: folder of the run.
+            preset: name, or a TOML file like a preset.
+            images: length of the training in images; the preset's if not given.
+            batch_size, seed: the preset's if not given.
+            device: auto, cpu, cuda, cuda:1 or mps.
+            init: model, run or released ``.pth`` whose weights training starts from.
+            settings: further options, such as ``{"recipe.gate": "off"}``.
+            wait, finished: see the class.
+        """
+        out = Path(out).expanduser()
+        numbers = {"images": images, "batch_size": batch_size, "seed": seed}
+        arguments = inputs.trainingArguments(
+            data, self.temporary, preset=preset, device=device, init=init, settings=settings, **numbers
+        )
+        return self._run("Train", ["train", *arguments, "--out", out], lambda result: Run(out), wait, finished)
+
+    def estimate(
+        self,
+        data: Any,
+        *,
+        preset: str | Path = "compact",
+        images: int | None = None,
+        batch_size: int | None = None,
+        device: str = "auto",
+        seed: int | None = None,
+        init: str | Path | None = None,
+        settings: Mapping[str, Any] | None = None,
+        wait: bool = True,
+        finished: Finished | None = None,
+    ) -> dict[str, Any] | Job:
+        """What a training would need: parameters, memory_gib, free_gib, fits, images_per_second and seconds.
+
+        A few steps are timed on the device. It is no job: it may run beside one, and is better not."""
+        numbers = {"images": images, "batch_size": batch_size, "seed": seed}
+        arguments = inputs.trainingArguments(
+            data, self.temporary, preset=preset, device=device, init=init, settings=settings, **numbers
+        )
+        return self._query("Estimate", ["train", *arguments, "--dry-run"], wait, finished)
+
+    # generate ---------------------------------------------------------------------------------------------------------
+
+    def generate(
+        self,
+        model: str | Path | Run,
+        *,
+        count: int = 64,
+        seed: int = 0,
+        out: str | Path | None = None,
+        conditions: Mapping[str, Any] | None = None,
+        device: str = "auto",
+        overwrite: bool = False,
+        wait: bool = True,
+        finished: Finished | None = None,
+    ) -> tuple[Any, Any] | Job:
+        """Draw synthetic segments into the scene.
+
+        Args:
+            model: model folder, run, or released weights (``.pth``).
+            count: number of segments.
+            seed: the same seed draws the same ones.
+            out: folder of the data set; a temporary one if not given.
+            conditions: what to ask for, such as ``{"region": "temporal", "sdr": 0.45}``; a pair is a range.
+            device, overwrite, wait, finished: see ``prepare`` and ``train``.
+
+        Returns:
+            Volume node with a segment in each slice, and table node with a row for each.
+        """
+        model = model.model if isinstance(model, Run) else Path(model).expanduser()
+        out = self.temporary("synthetic") if out is None else Path(out).expanduser()
+        source = "--from" if model.suffix in (".pth", ".pt") else "--model"
+        arguments = ["generate", source, model, "--out", out, "--count", str(count), "--seed", str(seed)]
+        arguments += ["--device", device, *inputs.conditionFlags(conditions), *inputs.flags({"overwrite": overwrite})]
+
+        def load(result: dict[str, Any]) -> tuple[Any, Any]:
+            return self.show(openDataset(out), name=f"Synthetic {inputs.nameOf(model)}, seed {seed}")
+
+        return self._run("Generate", arguments, load, wait, finished)
+
+    def show(self, dataset: Any, *, name: str = "") -> tuple[Any, Any]:
+        """Put a data set into the scene: (volume node with a segment in each slice, table node)."""
+        dataset = openDataset(dataset)
+        name = name or dataset.path.name
+        folder = scene.makeFolder(f"SkullGAN {name}")
+        spacing_mm = dataset.meta.spacing_mm
+        volume = scene.showSegments(np.asarray(dataset.hu), spacing_mm, name=name, folder=folder)
+        table = scene.showTable(inputs.readable(dataset.table), name=f"{name} table", folder=folder)
+        for node in (volume, table):
+            node.SetAttribute(inputs.DATASET_ATTRIBUTE, str(dataset.path.resolve()))
+            node.SetAttribute(inputs.KIND_ATTRIBUTE, dataset.meta.kind)
+        self.shown("segments", (volume, table))
+        return volume, table
+
+    def export(
+        self,
+        data: Any,
+        out: str | Path,
+        *,
+        format: str | None = None,
+        overwrite: bool = False,
+        wait: bool = True,
+        finished: Finished | None = None,
+    ) -> Path | Job:
+        """Write segments for other programs.
+
+        Args:
+            data: data set, its folder, or a volume node of segments.
+            out: file or folder.
+            format: npy, nrrd, nii, png or dicom; from the suffix of ``out`` if not given.
+            overwrite, wait, finished: see ``prepare``.
+        """
+        out = Path(out).expanduser()
+        arguments = ["dataset", "export", inputs.datasetFolder(data, self.temporary), out]
+        arguments += inputs.flags({"format": format, "overwrite": overwrite})
+        return self._run("Export", arguments, lambda result: out, wait, finished)
+
+    def placeSegment(self, row: int, dataset: Any, *, thickness_mm: float = PLACED_MM) -> Any:
+        """A segment back where it came from in the head, as an oblique one-slice volume node.
+
+        Args:
+            row: of the data set or preview.
+            dataset: data set, its folder, a node shown from one, or a ``Preview``.
+            thickness_mm: of the slice.
+        """
+        if isinstance(dataset, Preview):
+            table, hu, spacing_mm = dataset.rows, dataset.hu, 0.45
+        else:
+            dataset = openDataset(dataset)
+            table, hu, spacing_mm = dataset.table, dataset.hu, dataset.meta.spacing_mm
+        if not 0 <= row < len(hu):
+            raise InputError(f"There is no segment {row} among {len(hu)}.", "Segments count from 0.")
+        values = {name: column[row] for name, column in table.items()}
+        name = f"Segment {row} {values.get('region', '')} {values.get('side', '')}".strip()
+        return scene.placeSegment(
+            np.asarray(hu[row]), values, spacing_mm=spacing_mm, thickness_mm=thickness_mm, name=name
+        )
+
+    # evaluate ---------------------------------------------------------------------------------------------------------
+
+    def evaluate(
+        self,
+        real: Any,
+        synthetic: Any,
+        out: str | Path | None = None,
+        *,
+        split: str = "all",
+        overwrite: bool = False,
+        wait: bool = True,
+        finished: Finished | None = None,
+    ) -> dict[str, Any] | Job:
+        """Compare a synthetic with a real set; a report folder on disk, tables and plots in the scene.
+
+        Args:
+            real, synthetic: data set, its folder, a ``.npy`` array or a volume node of segments.
+            out: report folder; a temporary one if not given.
+            split: part of the real set to compare with: all, train or test.
+            overwrite, wait, finished: see ``prepare``.
+
+        Returns:
+            ``summary`` and ``segments`` to their table nodes, ``plots`` and ``pictures`` to lists of nodes, ``report``
+            to the path of ``report.html``.
+        """
+        out = self.temporary("report") if out is None else Path(out).expanduser()
+        folders = [inputs.datasetFolder(real, self.temporary), inputs.datasetFolder(synthetic, self.temporary)]
+        arguments = ["evaluate", "--real", folders[0], "--synthetic", folders[1], "--out", out, "--split", split]
+        arguments += inputs.flags({"overwrite": overwrite})
+
+        def load(result: dict[str, Any]) -> dict[str, Any]:
+            from .reports import showReport
+
+            tables = showReport(out, name=f"{inputs.nameOf(folders[1])} against {inputs.nameOf(folders[0])}")
+            self.shown("report", tables)
+            return tables
+
+        return self._run("Evaluate", arguments, load, wait, finished)
+
+    # the machine ------------------------------------------------------------------------------------------------------
+
+    def doctor(self, *, wait: bool = True, finished: Finished | None = None) -> dict[str, Any] | Job:
+        """Devices, memory, versions, families and presets, as a child process sees them."""
+        return self._query("Doctor", ["doctor"], wait, finished)
+
+    def phantom(self, out: str | Path | None = None, *, seed: int = 1, wait: bool = True) -> Any:
+        """A head phantom in the scene, made on this machine: a scalar volume node in HU."""
+        out = self.temporary("phantom") if out is None else Path(out).expanduser()
+        arguments = ["phantom", "--out", out, "--seed", str(seed), "--no-labels"]
+
+        def load(result: dict[str, Any]) -> Any:
+            from SkullGANLib.ct.io import read_volume
+
+            path = next(out.glob("subject-*.nrrd"))
+            node = scene.showVolume(read_volume(path), name="SkullGAN phantom head")
+            views.showVolume(node)
+            return node
+
+        return self._run("Phantom", arguments, load, wait, None)

@@ -1,0 +1,232 @@
+"""3. Generate: a model in, synthetic segments in the scene and on disk; export for other programs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ctk
+import qt
+from slicer.i18n import tr as _
+
+from SkullGANLib.errors import SkullGANError
+from SkullGANLib.jobs import Job, JobState
+
+from . import views
+from .inputs import KIND_ATTRIBUTE, openDataset
+from .section import Section
+from .widgets import fillChoices, fillTable
+from .words import spoken
+
+if TYPE_CHECKING:
+    from .panel import Panel
+
+FOLDER = "folder"
+SHOWN = ("index", "sdr", "thickness_mm", "intensity_hu")
+SUFFIXES = {"nrrd": ".nrrd", "nii": ".nii.gz", "npy": ".npy", "png": "", "dicom": ""}
+
+
+class GenerateSection(Section):
+    """Model, conditions, count and seed; the segments drawn; their export."""
+
+    def __init__(self, panel: Panel) -> None:
+        super().__init__(panel)
+        self._volume: Any = None
+        self._card: Any = None
+        self._cardOf: tuple[str, float] = ("", 0.0)
+        self._conditions: dict[str, Any] = {}
+        self._conditionsBox: Any = None
+        self._words = ""
+        self._trained: list[Path] = []
+        ui, bindings = self.ui, panel.bindings
+        for widget, name in ((ui.modelPathLineEdit, "modelPath"), (ui.syntheticPathLineEdit, "syntheticPath"),
+                             (ui.exportPathLineEdit, "exportPath")):  # fmt: skip
+            bindings.path(widget, name)
+        bindings.choice(ui.modelComboBox, "model")
+        ui.generateButton.clicked.connect(lambda checked=False: panel.toggle("Generate", self.onGenerate))
+        ui.exportButton.clicked.connect(lambda checked=False: panel.toggle("Export", self.onExport))
+        ui.segmentsTable.currentCellChanged.connect(lambda row, *_: panel.attempt(lambda: self.onRow(row)))
+        self.logic.shown.append(self.onShown)
+
+    def shipped(self) -> list[Path]:
+        """Folders of the models that came with the extension."""
+        folder = self.panel.moduleFolder
+        places = (folder / "Resources" / "Models", folder.parent / "Resources" / "Models")
+        return sorted({card.parent for place in places for card in place.glob("*/model.json")})
+
+    def offer(self, model: Path) -> None:
+        """A model was trained: put it first and choose it."""
+        self._trained = [model, *(path for path in self._trained if path != model)]
+        if self.parameters is not None:
+            self.parameters.model = str(model)
+
+    def update(self) -> None:
+        parameters = self.parameters
+        self._fillModels()
+        self.ui.modelPathLineEdit.enabled = parameters.model == FOLDER
+        self._readCard()
+        why = self.panel.status.whyNoTorch() or self._why()
+        self.startButton(self.ui.generateButton, "Generate", _("Generate"), why, _("Draw the segments into the scene."))
+        why = "" if self._volume is not None else _("Generate segments first.")
+        if not why and not parameters.exportPath:
+            why = _("Choose a folder for the export.")
+        self.startButton(
+            self.ui.exportButton, "Export", _("Export"), why, _("Write the segments of the table for other programs.")
+        )
+
+    def cleanup(self) -> None:
+        self.logic.shown.remove(self.onShown)
+
+    def forget(self) -> None:
+        self._volume = None
+        fillTable(self.ui.segmentsTable, {})
+
+    def onGenerate(self) -> None:
+        parameters = self.parameters
+        if self.panel.mayReplace(parameters.syntheticPath, "dataset.json"):
+            self.logic.generate(
+                self._modelPath(),
+                count=parameters.count,
+                seed=parameters.seed,
+                out=parameters.syntheticPath,
+                conditions=self._asked(),
+                device=parameters.device,
+                overwrite=True,
+                wait=False,
+                finished=self._done,
+            )
+
+    def onShown(self, what: str, value: Any) -> None:
+        """Segments came into the scene, asked for here or in the console."""
+        if what == "segments" and value[0].GetAttribute(KIND_ATTRIBUTE) not in ("real", "phantom"):
+            self._volume = value[0]
+            table = openDataset(self._volume).table
+            names = [*SHOWN, *(name for name in table if name.startswith("asked_"))]
+            fillTable(self.ui.segmentsTable, {name.replace("_", " "): table[name] for name in names if name in table})
+            views.showVolume(self._volume)
+            views.jumpToSlice(self._volume, 0)
+
+    def onRow(self, row: int) -> None:
+        """A row was chosen: show that segment."""
+        if self._volume is not None and row >= 0:
+            views.showVolume(self._volume, fit=False)
+            views.jumpToSlice(self._volume, row)
+
+    def onExport(self) -> None:
+        parameters = self.parameters
+        folder = Path(parameters.exportPath)
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"{parameters.exportFormat}-segments{SUFFIXES[parameters.exportFormat]}"
+        if self.panel.mayReplace(str(folder), name):
+            self.logic.export(
+                self._volume, folder / name, format=parameters.exportFormat, overwrite=True, wait=False,
+                finished=self._exported,
+            )  # fmt: skip
+
+    def _done(self, job: Job) -> None:
+        self.ui.modelLabel.text = " ".join([self._words, *job.result.get("notes", [])])
+        if job.state is JobState.DONE and self.parameters is not None:
+            self.parameters.evaluatedPath = self.parameters.syntheticPath
+
+    def _exported(self, job: Job) -> None:
+        if job.state is JobState.DONE:
+            self.ui.jobLabel.text = _("Exported to {path}").format(path=job.value)
+
+    def _fillModels(self) -> None:
+        run = Path(self.parameters.runPath) if self.parameters.runPath else None
+        beside = sorted(run.parent.glob("*/model/model.json")) if run is not None and run.parent.is_dir() else []
+        trained = dict.fromkeys([*self._trained, *(card.parent for card in beside)])
+        choices = [(_("{name}, comes with the extension").format(name=path.name), str(path)) for path in self.shipped()]
+        choices += [(_("{name}, trained here").format(name=path.parent.name), str(path)) for path in trained]
+        fillChoices(self.ui.modelComboBox, [*choices, (_("a folder or file"), FOLDER)])
+        if self.ui.modelComboBox.findData(self.parameters.model) < 0:
+            self.parameters.model = self.ui.modelComboBox.itemData(0)
+        self.panel.bindings.refresh()
+
+    def _modelPath(self) -> str:
+        return self.parameters.modelPath if self.parameters.model == FOLDER else self.parameters.model
+
+    def _readCard(self) -> None:
+        """Show what the model is and what it can be asked for; only when another one was chosen."""
+        path = Path(self._modelPath() or "?")
+        card = next((p for p in (path / "model.json", path / "model" / "model.json") if p.is_file()), None)
+        version = (str(path), card.stat().st_mtime if card is not None else 0.0)
+        if version == self._cardOf:
+            return
+        self._cardOf, self._card = version, None
+        words = _("Released weights; their window is asked for where it is not known.") if path.suffix == ".pth" else ""
+        if card is not None:
+            from SkullGANLib.models.card import load_card
+
+            try:
+                self._card = load_card(path)
+                words = cardText(self._card)
+            except SkullGANError as error:
+                words = str(error)
+        self.ui.modelLabel.text = self._words = words
+        self._buildConditions(self._card.conditions if self._card is not None else {})
+
+    def _buildConditions(self, conditions: dict[str, Any]) -> None:
+        """One widget for each thing the model can be asked for."""
+        if self._conditionsBox is not None:
+            self._conditionsBox.deleteLater()
+        self._conditionsBox = qt.QWidget()
+        layout = qt.QFormLayout(self._conditionsBox)
+        self.ui.conditionsWidget.layout().addWidget(self._conditionsBox)
+        self._conditions = {}
+        saved = json.loads(self.parameters.conditions or "{}")
+        for name, condition in conditions.items():
+            unit = ""
+            if condition.kind == "category":
+                widget = qt.QComboBox()
+                for text, data in [(_("any"), ""), *((value, value) for value in condition.values)]:
+                    widget.addItem(text, data)
+                widget.currentIndex = max(widget.findData(saved.get(name, "")), 0)
+                widget.connect("currentIndexChanged(int)", lambda index: self._storeConditions())
+            else:
+                unit = condition.unit
+                widget = ctk.ctkRangeWidget()
+                widget.minimum, widget.maximum = condition.minimum, condition.maximum
+                widget.singleStep = (condition.maximum - condition.minimum) / 100
+                low, high = saved.get(name, (condition.minimum, condition.maximum))
+                widget.minimumValue, widget.maximumValue = low, high
+                widget.valuesChanged.connect(lambda low, high: self._storeConditions())
+            layout.addRow(f"{spoken(name, unit)}:", widget)
+            self._conditions[name] = widget
+        self.ui.conditionsWidget.visible = bool(conditions)
+
+    def _storeConditions(self) -> None:
+        if self.parameters is not None:
+            self.parameters.conditions = json.dumps(self._asked())
+
+    def _asked(self) -> dict[str, Any]:
+        """Conditions other than "any" and the whole range."""
+        asked: dict[str, Any] = {}
+        for name, widget in self._conditions.items():
+            if self._card.conditions[name].kind == "category":
+                if widget.itemData(widget.currentIndex):
+                    asked[name] = widget.itemData(widget.currentIndex)
+            elif widget.minimumValue > widget.minimum or widget.maximumValue < widget.maximum:
+                asked[name] = [widget.minimumValue, widget.maximumValue]
+        return asked
+
+    def _why(self) -> str:
+        parameters = self.parameters
+        path = self._modelPath()
+        if not path:
+            return _("Choose a model: train one, or give a folder.")
+        if self._card is None and Path(path).suffix not in (".pth", ".pt"):
+            return self.ui.modelLabel.text or _("There is no model in the folder that was chosen.")
+        return "" if parameters.syntheticPath else _("Choose a folder for the synthetic data set.")
+
+
+def cardText(card: Any) -> str:
+    """What a user should know of a model, from its card."""
+    size = card.network.get("size", 128)
+    words = [_("{size} x {size} pixels of {mm:g} mm, {seen:,} images seen.").format(
+        size=size, mm=card.spacing_mm, seen=card.images_seen)]  # fmt: skip
+    subjects = card.training.get("subjects")
+    if subjects:
+        words.append(_("Subjects it has learnt from: {n}.").format(n=subjects))
+    return " ".join([*words, card.limits])

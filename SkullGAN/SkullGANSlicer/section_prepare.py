@@ -1,0 +1,146 @@
+"""1. Prepare: CT volumes in, a segment data set out; a preview to look before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from SkullGANLib.jobs import Job
+
+from . import views
+from .inputs import KIND_ATTRIBUTE, openDataset
+from .results import Preview
+from .section import Section
+from .widgets import allow, fillTable
+
+if TYPE_CHECKING:
+    from .panel import Panel
+
+PIXEL_MM, SIZE = 0.45, 128  # of the pieces of a preview
+PLANES = ("axial", "coronal", "sagittal")
+REGIONS = ("temporal", "parietal", "frontal", "occipital")
+SHOWN = ("index", "region", "side", "plane", "position_mm", "sdr", "thickness_mm", "quality")
+
+
+class PrepareSection(Section):
+    """Inputs, cutting options, preview and the table of pieces."""
+
+    def __init__(self, panel: Panel) -> None:
+        super().__init__(panel)
+        self._preview: Preview | None = None
+        self._dataset: Any = None  # what the table shows when it is not a preview
+        ui, bindings = self.ui, panel.bindings
+        bindings.nodes(ui.volumesSelector, "volumes")
+        bindings.path(ui.scansPathLineEdit, "scansPath")
+        bindings.path(ui.datasetPathLineEdit, "datasetPath")
+        ui.previewButton.clicked.connect(lambda checked=False: panel.toggle("Preview", self.onPreview))
+        ui.prepareButton.clicked.connect(lambda checked=False: panel.toggle("Prepare", self.onPrepare))
+        ui.placeButton.clicked.connect(lambda checked=False: panel.attempt(self.onPlace))
+        ui.piecesTable.currentCellChanged.connect(lambda row, *_: panel.attempt(lambda: self.onRow(row)))
+        self.logic.shown.append(self.onShown)
+
+    def update(self) -> None:
+        why = self._why()
+        self.startButton(
+            self.ui.previewButton, "Preview", _("Preview"), why or self._whyNoPreview(),
+            _("Show skull, cutting squares and pieces; no data set is written."),
+        )  # fmt: skip
+        self.startButton(
+            self.ui.prepareButton, "Prepare", _("Prepare"), why, _("Cut the volumes and write the data set.")
+        )
+        chosen = self.ui.piecesTable.currentRow() >= 0
+        why = "" if chosen else _("Choose a row of the table above: there is one after Preview or Prepare.")
+        allow(self.ui.placeButton, why, _("Put the chosen piece back into the scene, where it was cut."))
+
+    def cleanup(self) -> None:
+        self.logic.shown.remove(self.onShown)
+
+    def forget(self) -> None:
+        self._preview = self._dataset = None
+        fillTable(self.ui.piecesTable, {})
+        self.ui.prepareLabel.text = ""
+
+    def onPreview(self) -> None:
+        sources = self._sources()
+        self.logic.preview(sources[0], **self._options(), wait=False)
+
+    def onPrepare(self) -> None:
+        parameters = self.parameters
+        if self.panel.mayReplace(parameters.datasetPath, "dataset.json"):
+            out = parameters.datasetPath
+            self.logic.prepare(self._sources(), out, **self._options(), overwrite=True, wait=False, finished=self._done)
+
+    def onShown(self, what: str, value: Any) -> None:
+        """Results came into the scene, asked for here or in the console."""
+        if what == "preview":
+            self._preview, self._dataset = value, None
+            words = _("{kept} of {n} pieces are good enough for a data set.").format(kept=value.kept, n=len(value.hu))
+            self.ui.prepareLabel.text = " ".join([words, *value.notes])
+            self._fill(value.rows)
+        elif what == "segments" and value[0].GetAttribute(KIND_ATTRIBUTE) in ("real", "phantom"):
+            self._preview, self._dataset = None, openDataset(value[0])
+            self.ui.prepareLabel.text = _("{n} segments in the data set.").format(n=len(self._dataset))
+            self._fill(self._dataset.table)
+
+    def onRow(self, row: int) -> None:
+        """A row was chosen: show its place."""
+        shown = self._preview or self._dataset
+        if shown is not None and row >= 0:
+            table = self._preview.rows if self._preview is not None else self._dataset.table
+            if "corner_x" in table:
+                self._showHead()
+                spacing_mm = PIXEL_MM if self._preview is not None else self._dataset.meta.spacing_mm
+                views.jumpToSegment({name: column[row] for name, column in table.items()}, spacing_mm, SIZE)
+        self.update()
+
+    def onPlace(self) -> None:
+        node = self.logic.placeSegment(self.ui.piecesTable.currentRow(), self._preview or self._dataset)
+        slicer.util.setSliceViewerLayers(foreground=node, foregroundOpacity=0.5)
+
+    def _showHead(self) -> None:
+        """Bring the scan that was cut behind everything else, where it is known which."""
+        nodes = self._sources() if self.parameters is not None else []
+        source = self._preview.source if self._preview is not None else nodes[0] if len(nodes) == 1 else None
+        if hasattr(source, "GetID") and slicer.mrmlScene.IsNodePresent(source):
+            views.showVolume(source, fit=False)
+
+    def _done(self, job: Job) -> None:
+        if job.value is not None and self.parameters is not None:
+            self.parameters.trainDataPath = self.parameters.realPath = self.parameters.datasetPath
+            self.ui.prepareLabel.text = " ".join([self.ui.prepareLabel.text, *job.result.get("notes", [])])
+
+    def _fill(self, table: dict[str, Any]) -> None:
+        fillTable(self.ui.piecesTable, {name.replace("_", " "): table[name] for name in SHOWN if name in table})
+        self.update()
+
+    def _sources(self) -> list[Any]:
+        parameters = self.parameters
+        return [parameters.scansPath] if parameters.scansPath else [node for node in parameters.volumes if node]
+
+    def _options(self) -> dict[str, Any]:
+        parameters = self.parameters
+        return {
+            "planes": [name for name in PLANES if getattr(parameters, name)],
+            "regions": [name for name in REGIONS if getattr(parameters, name)],
+            "interval_mm": round(parameters.intervalMm, 2),
+            "mask": parameters.skullMask,
+            "head_frame": parameters.headFrame,
+        }
+
+    def _why(self) -> str:
+        parameters, options = self.parameters, self._options()
+        sources = self._sources()
+        if not sources:
+            return _("Choose a CT volume of the scene, or scans on disk.")
+        if not options["planes"] or not options["regions"]:
+            return _("Choose at least one plane and one bone.")
+        if len(sources) > 1 and (parameters.skullMask or parameters.headFrame):
+            return _("A skull mask or a head frame is for a single volume: choose one, or take them away.")
+        if parameters.scansPath and parameters.skullMask:
+            return _("A skull mask needs its volume in the scene.")
+        return "" if parameters.datasetPath else _("Choose a folder for the data set.")
+
+    def _whyNoPreview(self) -> str:
+        return _("A preview is of one volume: choose one.") if len(self._sources()) > 1 else ""

@@ -1,0 +1,198 @@
+"""2. Train: a data set in, a model out; watched, cancelled and resumed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from SkullGANLib.jobs import Job, JobState
+
+from .plots import LivePlot
+from .section import Section
+from .widgets import allow, fillChoices
+from .words import duration
+
+if TYPE_CHECKING:
+    from .panel import Panel
+
+SAMPLE_WIDTH = 420
+FOLDER = "folder"  # the choice "a folder or file", given by the path below it
+
+
+class TrainSection(Section):
+    """Choices from the registry, the estimate, and what a running training shows."""
+
+    def __init__(self, panel: Panel) -> None:
+        super().__init__(panel)
+        self._plot: LivePlot | None = None
+        self._sample = ""
+        self._estimate: Job | None = None
+        ui, bindings = self.ui, panel.bindings
+        for widget, name in ((ui.trainDataPathLineEdit, "trainDataPath"), (ui.initPathLineEdit, "initPath"),
+                             (ui.runPathLineEdit, "runPath")):  # fmt: skip
+            bindings.path(widget, name)
+        for widget, name in ((ui.familyComboBox, "family"), (ui.presetComboBox, "preset"), (ui.initComboBox, "init"),
+                             (ui.deviceComboBox, "device")):  # fmt: skip
+            bindings.choice(widget, name)
+        ui.trainButton.clicked.connect(lambda checked=False: panel.toggle("Train", self.onTrain))
+        ui.estimateButton.clicked.connect(lambda checked=False: panel.attempt(self.onEstimate))
+        ui.openRunButton.clicked.connect(lambda checked=False: panel.openPath(self.parameters.runPath))
+
+    def update(self) -> None:
+        parameters = self.parameters
+        self._fillChoices()
+        self.ui.initPathLineEdit.enabled = parameters.init == FOLDER
+        resumes = (Path(parameters.runPath) / "options.json").is_file()
+        why = self.panel.status.whyNoTorch() or self._why()
+        self.startButton(
+            self.ui.trainButton, "Train", _("Resume") if resumes else _("Train"), why,
+            _("Go on with the run in the folder.") if resumes else _("Start the training."),
+        )  # fmt: skip
+        estimating = self._estimate is not None and self._estimate.running
+        allow(
+            self.ui.estimateButton,
+            _("An estimate is being made.") if estimating else self.panel.why(why),
+            _("Time a few steps on the device and say what the training needs."),
+        )
+        there = Path(parameters.runPath).is_dir() if parameters.runPath else False
+        allow(
+            self.ui.openRunButton, "" if there else _("The run folder does not exist yet."), _("Show the run's folder.")
+        )
+
+    def cleanup(self) -> None:
+        if self._estimate is not None:
+            self._estimate.kill()
+
+    def onTrain(self) -> None:
+        if self._estimate is not None:
+            self._estimate.kill()
+        self._plot = LivePlot("SkullGAN losses", "images", "loss")
+        self._sample = ""
+        self.logic.train(self.parameters.trainDataPath, self.parameters.runPath, **self._options(), wait=False)
+
+    def onEstimate(self) -> None:
+        self.ui.estimateLabel.text = _("Timing a few steps...")
+        self._estimate = self.logic.estimate(
+            self.parameters.trainDataPath, **self._options(), wait=False, finished=self.onEstimated
+        )
+
+    def onEstimated(self, job: Job) -> None:
+        if job.state is JobState.DONE:
+            self.ui.estimateLabel.text = estimateText(job.result)
+        elif job.state is JobState.FAILED:
+            self.ui.estimateLabel.text = str(job.error)
+        else:
+            self.ui.estimateLabel.text = ""
+        self.panel.update()
+
+    def jobStarted(self, job: Job) -> None:
+        if job.title == "Train":
+            self.ui.speedLabel.text = ""
+            if self._plot is None:  # started in the console
+                self._plot = LivePlot("SkullGAN losses", "images", "loss")
+
+    def jobProgressed(self, job: Job) -> None:
+        if job.title != "Train":
+            return
+        progress, values = job.progress, job.progress.values
+        if "images_per_second" in values:
+            self.ui.speedLabel.text = _("{seen:,} of {total:,} images, {speed:.0f} images/s, {left} left").format(
+                seen=progress.value,
+                total=progress.maximum,
+                speed=values["images_per_second"],
+                left=duration(values.get("remaining_s", 0)),
+            )
+        losses = {name.replace("_", " "): value for name, value in values.items() if name.startswith("loss")}
+        if losses and self._plot is not None and self.parameters is not None and self.parameters.showLosses:
+            isNew = self._plot.chart is None
+            self._plot.append(progress.value, **losses)
+            if isNew:
+                showPlot(self._plot)
+        self._showSample(values.get("sample", ""))
+
+    def jobFinished(self, job: Job) -> None:
+        if job.title != "Train":
+            return
+        if job.value is not None:
+            samples = job.value.samples
+            self._showSample(str(samples[-1]) if samples else "")
+            self.panel.generate.offer(job.value.model)
+        self._plot = None
+
+    def _showSample(self, path: str) -> None:
+        if path and path != self._sample:
+            pixmap = qt.QPixmap(path)
+            if not pixmap.isNull():
+                self._sample = path
+                self.ui.sampleLabel.setPixmap(pixmap.scaledToWidth(min(SAMPLE_WIDTH, pixmap.width())))
+
+    def _fillChoices(self) -> None:
+        found = self.panel.status.found
+        families = [(family["title"], family["name"]) for family in found.get("families", [])]
+        fillChoices(self.ui.familyComboBox, families or [("SkullGAN", "skullgan")])
+        presets = [
+            (f"{preset['name']}: {preset['title']}" if preset.get("title") else preset["name"], preset["name"])
+            for preset in found.get("presets", [])
+            if preset["family"] == self.parameters.family
+        ]
+        fillChoices(self.ui.presetComboBox, presets or [("compact", "compact")])
+        shipped = self.panel.generate.shipped()
+        fillChoices(
+            self.ui.initComboBox,
+            [(_("fresh weights"), ""), *((path.name, str(path)) for path in shipped), (_("a folder or file"), FOLDER)],
+        )
+        devices = [(_("automatic"), "auto")]
+        for device in found.get("devices", []):
+            words = f"{device['name']}: {device['title']}"
+            if "free_gib" in device:
+                words += _(", {free:.1f} GiB free").format(free=device["free_gib"])
+            devices.append((words, device["name"]))
+        fillChoices(self.ui.deviceComboBox, devices)
+        self.panel.bindings.refresh()
+
+    def _options(self) -> dict[str, Any]:
+        parameters = self.parameters
+        init = parameters.initPath if parameters.init == FOLDER else parameters.init
+        return {
+            "preset": parameters.preset,
+            "device": parameters.device,
+            "images": parameters.images or None,
+            "init": init or None,
+        }
+
+    def _why(self) -> str:
+        parameters = self.parameters
+        if not parameters.trainDataPath:
+            return _("Choose the data set to learn from.")
+        if not (Path(parameters.trainDataPath) / "dataset.json").is_file():
+            return _("The folder under Data set holds no segment data set.")
+        if parameters.init == FOLDER and not Path(parameters.initPath or "?").exists():
+            return _("Choose the model to start from.")
+        return "" if parameters.runPath else _("Choose a folder for the run.")
+
+
+def estimateText(found: dict[str, Any]) -> str:
+    """What a dry run found, as sentences."""
+    words = _("About {memory:.1f} GiB of memory").format(memory=found["memory_gib"])
+    if found.get("free_gib") is not None:
+        words += _(" ({free:.1f} GiB are free)").format(free=found["free_gib"])
+    if found.get("seconds") is not None:  # not timed where the memory is too small
+        words += _("; {images:,} images at {speed:.1f} images/s take about {time} on {device}").format(
+            images=found["images"],
+            speed=found["images_per_second"],
+            time=duration(found["seconds"]),
+            device=found["device"],
+        )
+    words += "."
+    return words if found.get("fits", True) else f"<b>{words}</b> {found.get('advice', '')}"
+
+
+def showPlot(plot: LivePlot) -> None:
+    """Bring a plot into the view layout, where there is one."""
+    plots = getattr(slicer.modules, "plots", None)
+    if plots is not None and slicer.app.layoutManager() is not None:
+        plots.logic().ShowChartInLayout(plot.chart)

@@ -1,0 +1,115 @@
+"""Small things that every section of the panel does with widgets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import qt
+
+from .words import cellText
+
+ROW_PIXELS = 22
+SHOWN_ROWS = 2_000  # a table widget of more is slow, and nobody scrolls through it; the table node has all
+
+
+class Bindings:
+    """Two-way bindings that Slicer's parameter node wrapper does not offer: paths as text, choices made at run time,
+    and lists of nodes."""
+
+    def __init__(self, parameters: Callable[[], Any]) -> None:
+        """``parameters`` gives the parameter node, or None while there is none."""
+        self._parameters = parameters
+        self._refresh: list[Callable[[Any], None]] = []
+        self._writing = False
+
+    def path(self, widget: Any, name: str) -> None:
+        """Bind a ctkPathLineEdit to a text parameter."""
+        widget.currentPathChanged.connect(lambda path: self._store(name, path))
+
+        def show(value: str) -> None:
+            if widget.currentPath != value:
+                widget.currentPath = value
+
+        self._refresh.append(lambda parameters: show(getattr(parameters, name)))
+
+    def choice(self, widget: Any, name: str) -> None:
+        """Bind a QComboBox whose items carry text as data to a text parameter."""
+        widget.connect("currentIndexChanged(int)", lambda index: self._store(name, widget.itemData(index)))
+
+        def show(value: str) -> None:
+            index = widget.findData(value)
+            if index >= 0 and index != widget.currentIndex:
+                widget.currentIndex = index
+
+        self._refresh.append(lambda parameters: show(getattr(parameters, name)))
+
+    def nodes(self, widget: Any, name: str) -> None:
+        """Bind a qMRMLCheckableNodeComboBox to a list of nodes."""
+        widget.checkedNodesChanged.connect(lambda: self._store(name, list(widget.checkedNodes())))
+
+        def show(nodes: Sequence[Any]) -> None:
+            wanted = {node.GetID() for node in nodes if node is not None}
+            for index in range(widget.nodeCount()):
+                node = widget.nodeFromIndex(index)
+                checked = node.GetID() in wanted
+                if checked != (widget.checkState(node) == qt.Qt.Checked):
+                    widget.setCheckState(node, qt.Qt.Checked if checked else qt.Qt.Unchecked)
+
+        self._refresh.append(lambda parameters: show(getattr(parameters, name)))
+
+    def refresh(self) -> None:
+        """Bring all widgets to the values of the parameter node."""
+        parameters = self._parameters()
+        if parameters is None or self._writing:
+            return
+        self._writing = True
+        try:
+            for refresh in self._refresh:
+                refresh(parameters)
+        finally:
+            self._writing = False
+
+    def _store(self, name: str, value: Any) -> None:
+        parameters = self._parameters()
+        if parameters is not None and not self._writing and value is not None:
+            setattr(parameters, name, value)
+
+
+def allow(button: Any, why: str, tip: str) -> None:
+    """Enable a button, or disable it and say why in its tooltip."""
+    button.enabled = not why
+    button.toolTip = why or tip
+
+
+def fillChoices(widget: Any, items: Sequence[tuple[str, str]]) -> None:
+    """Give a QComboBox items of (text, data) and keep the chosen data where it is still there."""
+    if [(widget.itemText(i), widget.itemData(i)) for i in range(widget.count)] == list(items):
+        return
+    kept = widget.itemData(widget.currentIndex) if widget.count else None
+    blocked = widget.blockSignals(True)
+    widget.clear()
+    for text, data in items:
+        widget.addItem(text, data)
+    widget.currentIndex = max(widget.findData(kept), 0) if items else -1
+    widget.blockSignals(blocked)
+
+
+def fillTable(widget: Any, columns: Mapping[str, np.ndarray | Sequence[Any]]) -> None:
+    """Show columns of equal length in a QTableWidget."""
+    names = list(columns)
+    rows = min(len(next(iter(columns.values()), ())), SHOWN_ROWS)
+    blocked = widget.blockSignals(True)
+    widget.clear()
+    widget.setRowCount(rows)
+    widget.setColumnCount(len(names))
+    widget.setHorizontalHeaderLabels(names)
+    for j, name in enumerate(names):
+        for i in range(rows):
+            widget.setItem(i, j, qt.QTableWidgetItem(cellText(columns[name][i])))
+    widget.resizeColumnsToContents()
+    widget.horizontalHeader().setStretchLastSection(True)
+    widget.verticalHeader().setDefaultSectionSize(ROW_PIXELS)
+    widget.verticalHeader().hide()  # it would count from 1, and segments count from 0
+    widget.blockSignals(blocked)

@@ -1,0 +1,29 @@
+"""Numbers and names as a person reads them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def cellText(value: Any) -> str:
+    """A value as a person reads it; nothing for NaN."""
+    if isinstance(value, (float, np.floating)):
+        return "" if np.isnan(value) else f"{value:.4g}" if abs(value) < 100 else f"{value:.0f}"
+    return str(value)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def spoken(name: str, unit: str = "") -> str:
+    """The name of a column in words, with its unit: ``thickness_mm`` and ``mm`` are "thickness (mm)"."""
+    words = name.removesuffix(f"_{unit.lower()}") if unit else name
+    return words.replace("_", " ") + (f" ({unit})" if unit else "")
