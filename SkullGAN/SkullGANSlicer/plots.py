@@ -70,7 +70,8 @@ class LivePlot:
 
         Args:
             x: where.
-            values: name in the legend to number. A line may begin later than others, or leave out rows, which is a gap in it.
+            values: name in the legend to number. A line may begin later than others; it has a gap
+                where it leaves out a row.
         """
         if self.chart is None:
             self._show()
