@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 from SkullGANLib.jobs import Job, JobState
 
 from .plots import LivePlot
+from .scene import makeFolder
 from .section import Section
 from .widgets import allow, fillChoices
 from .words import duration
@@ -31,6 +32,9 @@ class TrainSection(Section):
         self._plot: LivePlot | None = None
         self._sample = ""
         self._estimate: Job | None = None
+        self._estimated: Any = None  # the choices that the estimate is for
+        self._timed = False  # whether that estimate was made
+        self._startAfterwards = False
         ui, bindings = self.ui, panel.bindings
         for widget, name in ((ui.trainDataPathLineEdit, "trainDataPath"), (ui.initPathLineEdit, "initPath"),
                              (ui.runPathLineEdit, "runPath")):  # fmt: skip
@@ -46,13 +50,17 @@ class TrainSection(Section):
         parameters = self.parameters
         self._fillChoices()
         self.ui.initPathLineEdit.enabled = parameters.init == FOLDER
-        resumes = (Path(parameters.runPath) / "options.json").is_file()
+        resumes = self._resumes()
+        estimating = self._estimate is not None and self._estimate.running
+        if self._asked() != self._estimated:
+            self.ui.estimateLabel.text = ""
         why = self.panel.status.whyNoTorch() or self._why()
+        if estimating and self._startAfterwards:
+            why = why or _("The training starts as soon as a few steps were timed.")
         self.startButton(
             self.ui.trainButton, "Train", _("Resume") if resumes else _("Train"), why,
             _("Go on with the run in the folder.") if resumes else _("Start the training."),
         )  # fmt: skip
-        estimating = self._estimate is not None and self._estimate.running
         allow(
             self.ui.estimateButton,
             _("An estimate is being made.") if estimating else self.panel.why(why),
@@ -68,32 +76,45 @@ class TrainSection(Section):
             self._estimate.kill()
 
     def onTrain(self) -> None:
+        """Start, or resume; a new training is preceded by an estimate, unless one was made for the same choices."""
+        if self._resumes() or (self._timed and self._asked() == self._estimated):
+            self._start()
+        else:
+            self._startAfterwards = True
+            self.onEstimate()
+
+    def _start(self) -> None:
         if self._estimate is not None:
             self._estimate.kill()
-        self._plot = LivePlot("SkullGAN losses", "images", "loss")
         self._sample = ""
         self.logic.train(self.parameters.trainDataPath, self.parameters.runPath, **self._options(), wait=False)
 
     def onEstimate(self) -> None:
+        self._estimated, self._timed = self._asked(), False
         self.ui.estimateLabel.text = _("Timing a few steps...")
         self._estimate = self.logic.estimate(
             self.parameters.trainDataPath, **self._options(), wait=False, finished=self.onEstimated
         )
 
     def onEstimated(self, job: Job) -> None:
-        if job.state is JobState.DONE:
-            self.ui.estimateLabel.text = estimateText(job.result)
-        elif job.state is JobState.FAILED:
-            self.ui.estimateLabel.text = str(job.error)
-        else:
-            self.ui.estimateLabel.text = ""
+        afterwards, self._startAfterwards = self._startAfterwards, False
+        self._timed = job.state is JobState.DONE
+        self.ui.estimateLabel.text = estimateText(job.result) if self._timed else str(job.error or "")
+        if afterwards and job.error is not None:
+            self.panel.showError(job.error)
+        unchanged = self.parameters is not None and self._asked() == self._estimated
+        if afterwards and self._timed and unchanged and self._mayStart(job.result):
+            self.panel.attempt(self._start)
         self.panel.update()
+
+    def _mayStart(self, found: dict[str, Any]) -> bool:
+        text = _("{words}\n\nStart anyway?").format(words=estimateText(found, rich=False))
+        return found.get("fits", True) or slicer.util.confirmYesNoDisplay(text, windowTitle="SkullGAN")
 
     def jobStarted(self, job: Job) -> None:
         if job.title == "Train":
             self.ui.speedLabel.text = ""
-            if self._plot is None:  # started in the console
-                self._plot = LivePlot("SkullGAN losses", "images", "loss")
+            self._plot = LivePlot("SkullGAN losses", "images", "loss", makeFolder(_("SkullGAN training")))
 
     def jobProgressed(self, job: Job) -> None:
         if job.title != "Train":
@@ -164,6 +185,13 @@ class TrainSection(Section):
             "init": init or None,
         }
 
+    def _asked(self) -> Any:
+        """The choices that memory and time depend on."""
+        return (self.parameters.trainDataPath, *self._options().values())
+
+    def _resumes(self) -> bool:
+        return (Path(self.parameters.runPath or "?") / "options.json").is_file()
+
     def _why(self) -> str:
         parameters = self.parameters
         if not parameters.trainDataPath:
@@ -175,8 +203,8 @@ class TrainSection(Section):
         return "" if parameters.runPath else _("Choose a folder for the run.")
 
 
-def estimateText(found: dict[str, Any]) -> str:
-    """What a dry run found, as sentences."""
+def estimateText(found: dict[str, Any], *, rich: bool = True) -> str:
+    """What a dry run found, as sentences; what does not fit stands out where the text is rich."""
     words = _("About {memory:.1f} GiB of memory").format(memory=found["memory_gib"])
     if found.get("free_gib") is not None:
         words += _(" ({free:.1f} GiB are free)").format(free=found["free_gib"])
@@ -188,7 +216,9 @@ def estimateText(found: dict[str, Any]) -> str:
             device=found["device"],
         )
     words += "."
-    return words if found.get("fits", True) else f"<b>{words}</b> {found.get('advice', '')}"
+    if found.get("fits", True):
+        return words
+    return f"<b>{words}</b> {found['advice']}" if rich else f"{words}\n{found['advice']}"
 
 
 def showPlot(plot: LivePlot) -> None:

@@ -25,5 +25,5 @@ def duration(seconds: float) -> str:
 
 def spoken(name: str, unit: str = "") -> str:
     """The name of a column in words, with its unit: ``thickness_mm`` and ``mm`` are "thickness (mm)"."""
-    words = name.removesuffix(f"_{unit.lower()}") if unit else name
+    words = name.removesuffix(f"_{unit.lower().replace('1/', 'per_')}") if unit else name
     return words.replace("_", " ") + (f" ({unit})" if unit else "")
