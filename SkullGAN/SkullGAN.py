@@ -84,6 +84,7 @@ class SkullGANParameterNode:
     frontal: bool = False
     occipital: bool = False
     intervalMm: Annotated[float, WithinRange(0.5, 20)] = 3.1
+    huOffset: Annotated[int, WithinRange(-4096, 4096)] = 0
     datasetPath: str = ""
 
     trainDataPath: str = ""

@@ -141,6 +141,34 @@ def test_a_mask_and_a_head_frame_of_the_scene_are_used(logic, head, dataset, tmp
         logic.prepare([head, head], tmp_path / "two", mask=preview.segmentation)
 
 
+def test_a_scan_stored_with_a_constant_is_named_and_mended(logic, head, volume, dataset, tmp_path):
+    slicer.util.updateVolumeFromArray(head, (volume.hu.astype(np.int32) + 1024).clip(0).astype(np.uint16))
+    with pytest.raises(SkullGANError, match=r"If so, read it with --hu-offset -1024"):
+        logic.prepare(head, tmp_path / "shifted", show=False, **AXIAL)
+    mended = logic.prepare(head, tmp_path / "mended", hu_offset=-1024, show=False, **AXIAL)
+    assert abs(len(mended) - len(dataset)) <= 2  # air below -1024 HU was lost in the storing
+    assert np.mean(mended.table["sdr"]) == pytest.approx(np.mean(dataset.table["sdr"]), abs=0.01)
+
+
+def test_what_is_no_ct_is_refused_in_words_and_others_go_on(logic, head, volume, tmp_path):
+    from SkullGANSlicer import scene
+
+    hole = volume.hu.astype(np.float32)
+    hole[40:44, 90:94, 90:94] = np.nan
+    broken = scene.showVolume(volume.with_array(hole), name="broken")
+    magnetic = scene.showVolume(volume.with_array(np.where(volume.hu > 300, 20, volume.hu // 4 + 260)), name="MR")
+    for wrong, words in (
+        (broken, "64 of .* hold no number"),
+        (magnetic, "not look like CT"),
+        (slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode"), "is no volume"),
+    ):
+        with pytest.raises(SkullGANError, match=words):
+            logic.prepare(wrong, tmp_path / "out", **AXIAL)
+    with pytest.raises(SkullGANError, match=r"1 of 2 scans are not in the data set. volume-2.nrrd: 64 of"):
+        logic.prepare([head, broken], tmp_path / "out", **AXIAL)
+    assert len(logic.job.value) == len(SegmentDataset.open(tmp_path / "out")) > 10
+
+
 def test_a_second_job_is_refused_with_the_reason_and_cancelling_saves(logic, dataset, tmp_path):
     ended = []
     job = logic.train(dataset, tmp_path / "run", preset="demo", images=100_000, device="cpu", wait=False,

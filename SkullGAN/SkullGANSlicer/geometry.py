@@ -178,6 +178,8 @@ def segmentMatrix(row: Mapping[str, Any], spacing_mm: float, thickness_mm: float
 def _requireScalars(node: Any) -> None:
     if node is None:
         raise InputError("No volume is chosen.", "Choose a CT volume.")
+    if not getattr(node, "IsA", lambda kind: False)("vtkMRMLVolumeNode"):
+        raise InputError(f"{node!r} is no volume.", "Give a scalar volume node, or the path of a scan.")
     image = node.GetImageData()
     if image is None or image.GetNumberOfPoints() == 0 or image.GetPointData().GetScalars() is None:
         raise InputError(f'"{node.GetName()}" holds no image.', "Load it again, or choose another volume.")

@@ -45,6 +45,7 @@ def cuttingArguments(
     head_frame: Any,
 ) -> list[Any]:
     """Options of ``skullgan prepare``; a mask and a head frame are written to ``folder``."""
+    planes, regions = ([names] if isinstance(names, str) else names for names in (planes, regions))
     arguments = ["--planes", ",".join(planes), "--regions", ",".join(regions), "--interval-mm", str(interval_mm)]
     if (mask is not None or head_frame is not None) and len(sources) > 1:
         raise InputError("A skull mask and a head frame are for one volume.", "Prepare that volume by itself.")

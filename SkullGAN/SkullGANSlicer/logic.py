@@ -51,6 +51,7 @@ class Logic(JobRunner):
         interval_mm: float = 3.1,
         mask: Any = None,
         head_frame: Any = None,
+        hu_offset: float = 0.0,
         subject: str | None = None,
         overwrite: bool = False,
         options: Mapping[str, Any] | None = None,
@@ -68,6 +69,7 @@ class Logic(JobRunner):
             interval_mm: distance between parallel planes.
             mask: segmentation node that holds the skull, for a single volume node.
             head_frame: linear transform node whose own frame is the head frame, for a single volume.
+            hu_offset: added to every value, for scans stored with a constant on top.
             subject: pseudonym, for a single volume; otherwise made from the values.
             overwrite: replace a data set in the same folder.
             options: further options of ``skullgan prepare``, such as ``{"stride_mm": 30}``.
@@ -83,6 +85,7 @@ class Logic(JobRunner):
         files = tempfile.TemporaryDirectory(prefix="skullgan-volumes-")
         arguments = ["prepare", *inputs.volumeFiles(sources, Path(files.name)), "--out", Path(out).expanduser()]
         arguments += inputs.cuttingArguments(sources, Path(files.name), planes, regions, interval_mm, mask, head_frame)
+        arguments += ["--hu-offset", str(hu_offset)]
         arguments += inputs.flags({**(options or {}), "subject": subject, "overwrite": overwrite})
 
         def load(result: dict[str, Any]) -> SegmentDataset:
@@ -103,6 +106,7 @@ class Logic(JobRunner):
         interval_mm: float = 3.1,
         mask: Any = None,
         head_frame: Any = None,
+        hu_offset: float = 0.0,
         wait: bool = True,
         finished: Finished | None = None,
     ) -> Preview | Job:
@@ -111,6 +115,7 @@ class Logic(JobRunner):
         out = Path(files.name) / "preview"
         arguments = ["prepare", *inputs.volumeFiles([volume], Path(files.name)), "--preview", out]
         arguments += inputs.cuttingArguments([volume], Path(files.name), planes, regions, interval_mm, mask, head_frame)
+        arguments += ["--hu-offset", str(hu_offset)]
 
         def load(result: dict[str, Any]) -> Preview:
             from SkullGANLib.ct.io import read_volume

@@ -20,6 +20,7 @@ from .section_prepare import PrepareSection
 from .section_status import StatusSection
 from .section_train import TrainSection
 from .widgets import Bindings
+from .words import withoutDashes
 
 ERROR_LINES = 40
 HOME = Path.home() / "SkullGAN"  # where results go unless the user says otherwise
@@ -166,7 +167,8 @@ class Panel:
     def showError(self, error: SkullGANError, details: str = "") -> None:
         """The two lines of an error in a dialog; the log behind its details button."""
         options = {"detailedText": details} if details else {}
-        slicer.util.errorDisplay(f"{error.message}\n\n{error.advice}".strip(), windowTitle="SkullGAN", **options)
+        text = withoutDashes(f"{error.message}\n\n{error.advice}".strip())
+        slicer.util.errorDisplay(text, windowTitle="SkullGAN", **options)
 
     def mayReplace(self, folder: str, marker: str) -> bool:
         """Whether a result may be written to a folder: true unless one is there that the user wants to keep."""

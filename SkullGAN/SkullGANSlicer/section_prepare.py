@@ -14,6 +14,7 @@ from .inputs import KIND_ATTRIBUTE, openDataset
 from .results import Preview
 from .section import Section
 from .widgets import allow, fillTable
+from .words import withoutDashes
 
 if TYPE_CHECKING:
     from .panel import Panel
@@ -77,7 +78,7 @@ class PrepareSection(Section):
         if what == "preview":
             self._preview, self._dataset = value, None
             words = _("{kept} of {n} pieces are good enough for a data set.").format(kept=value.kept, n=len(value.hu))
-            self.ui.prepareLabel.text = " ".join([words, *value.notes])
+            self.ui.prepareLabel.text = " ".join([words, *map(withoutDashes, value.notes)])
             self._fill(value.rows)
         elif what == "segments" and value[0].GetAttribute(KIND_ATTRIBUTE) in ("real", "phantom"):
             self._preview, self._dataset = None, openDataset(value[0])
@@ -109,7 +110,8 @@ class PrepareSection(Section):
     def _done(self, job: Job) -> None:
         if job.value is not None and self.parameters is not None:
             self.parameters.trainDataPath = self.parameters.realPath = self.parameters.datasetPath
-            self.ui.prepareLabel.text = " ".join([self.ui.prepareLabel.text, *job.result.get("notes", [])])
+            notes = map(withoutDashes, job.result.get("notes", []))
+            self.ui.prepareLabel.text = " ".join([self.ui.prepareLabel.text, *notes])
 
     def _fill(self, table: dict[str, Any]) -> None:
         fillTable(self.ui.piecesTable, {name.replace("_", " "): table[name] for name in SHOWN if name in table})
@@ -127,6 +129,7 @@ class PrepareSection(Section):
             "interval_mm": round(parameters.intervalMm, 2),
             "mask": parameters.skullMask,
             "head_frame": parameters.headFrame,
+            "hu_offset": parameters.huOffset,
         }
 
     def _why(self) -> str:

@@ -15,7 +15,7 @@ from .plots import LivePlot
 from .scene import makeFolder
 from .section import Section
 from .widgets import allow, fillChoices
-from .words import duration
+from .words import duration, withoutDashes
 
 if TYPE_CHECKING:
     from .panel import Panel
@@ -99,7 +99,7 @@ class TrainSection(Section):
     def onEstimated(self, job: Job) -> None:
         afterwards, self._startAfterwards = self._startAfterwards, False
         self._timed = job.state is JobState.DONE
-        self.ui.estimateLabel.text = estimateText(job.result) if self._timed else str(job.error or "")
+        self.ui.estimateLabel.text = estimateText(job.result) if self._timed else withoutDashes(str(job.error or ""))
         if afterwards and job.error is not None:
             self.panel.showError(job.error)
         unchanged = self.parameters is not None and self._asked() == self._estimated

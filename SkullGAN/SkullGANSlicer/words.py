@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -27,3 +28,8 @@ def spoken(name: str, unit: str = "") -> str:
     """The name of a column in words, with its unit: ``thickness_mm`` and ``mm`` are "thickness (mm)"."""
     words = name.removesuffix(f"_{unit.lower().replace('1/', 'per_')}") if unit else name
     return words.replace("_", " ") + (f" ({unit})" if unit else "")
+
+
+def withoutDashes(text: str) -> str:
+    """A message of the command line for people who have none: ``--head-frame`` is the "head frame"."""
+    return re.sub(r"(?<![\w-])--([a-z]+(?:-[a-z]+)*)", lambda match: f'"{match[1].replace("-", " ")}"', text)

@@ -108,10 +108,10 @@ def prepare(paths: tuple[Path, ...], out: Path | None, preview: Path | None, pro
     progress.close()
     _tell(dataset, outcomes, out)
     if failed:
-        names = ", ".join(outcome.job.path.name for outcome in failed)
+        reasons = " ".join(f"{outcome.job.path.name}: {outcome.error.message}" for outcome in failed)
         raise InputError(
-            f"{len(failed)} of {len(outcomes)} scans are not in the data set: {names}.",
-            "The reason stands with each above; the others are in.",
+            f"{len(failed)} of {len(outcomes)} scans are not in the data set. {reasons}",
+            "The others are in; prepare these by themselves once they are mended, and merge the data sets.",
         )
 
 

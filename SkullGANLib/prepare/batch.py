@@ -97,8 +97,10 @@ def run_job(job: Job, options: PrepareOptions, progress: Progress | None = None)
     from SkullGANLib.prepare.pictures import where_picture
     from SkullGANLib.prepare.skull import skull_mask
 
+    suspicions: list[str] = []
     try:
         volume = read_volume(job.path, series=job.series, hu_offset=job.hu_offset, progress=progress)
+        suspicions = [note for note in volume.notes if "--hu-offset" in note]
         mask = None if job.mask is None else _read_mask(job.mask, volume)
         prepared = prepare_volume(
             volume, options, mask=mask, head_to_lps=job.head_to_lps, subject=job.subject, progress=progress
@@ -108,7 +110,7 @@ def run_job(job: Job, options: PrepareOptions, progress: Progress | None = None)
             write_volume(labels, job.save_mask)
         return Outcome(job, prepared, where_picture(volume, prepared))
     except SkullGANError as error:
-        return Outcome(job, error=error)
+        return Outcome(job, error=type(error)(error.message, " ".join([*suspicions, error.advice])))
 
 
 def _read_mask(path: Path, volume: Volume) -> np.ndarray:
