@@ -12,6 +12,7 @@ import codecs
 import contextlib
 import enum
 import json
+import logging
 import os
 import re
 import shutil
@@ -62,7 +63,7 @@ class JobProgress:
 
 
 class Hook(list):
-    """Functions to call when something happens, in the order they were connected."""
+    """Functions to call when something happens, in the order they were connected; an error in one is logged."""
 
     def connect(self, function: Callable[..., Any]) -> None:
         """Call ``function`` from now on."""
@@ -71,7 +72,10 @@ class Hook(list):
     def __call__(self, *arguments: Any) -> None:
         """Call them all."""
         for function in list(self):
-            function(*arguments)
+            try:
+                function(*arguments)
+            except Exception:  # the others must hear of it whatever one does
+                logging.getLogger(__name__).exception("%s failed", getattr(function, "__qualname__", function))
 
 
 class Job:
@@ -130,6 +134,8 @@ class Job:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._line = ""
         self._asked_at: float | None = None
+        self._told_to_end = False
+        self._reported = False  # whether the child said how it ended
         self._cancel_seconds = cancel_seconds
         self._polling = False
         line = list(command or [python_executable(), "-m", "SkullGANLib"]) + [os.fspath(a) for a in arguments]
@@ -201,7 +207,7 @@ class Job:
             return self.running
         self._polling = True
         try:
-            ended = self._process.poll() is not None  # asked before reading, so that the tail is read
+            ended = self._has_ended()  # asked before reading, so that the tail is read
             self._read(everything=ended)
             self._enforce_cancel()
             if ended:
@@ -244,6 +250,21 @@ class Job:
         """Copy the whole output to a file."""
         return Path(shutil.copyfile(self.log_path, path))
 
+    def _has_ended(self) -> bool:
+        if self._process.poll() is None:
+            return False
+        if os.name == "nt" or not self._told_to_end or self._overdue() > 2 * TERMINATE_SECONDS:
+            return True
+        try:  # a launcher ends at once; what it has launched may still be saving
+            os.killpg(self._process.pid, 0)
+        except OSError:
+            return True
+        return False
+
+    def _overdue(self) -> float:
+        """Seconds since the time for saving ran out; negative before."""
+        return -1.0 if self._asked_at is None else time.monotonic() - self._asked_at - self._cancel_seconds
+
     def _read(self, *, everything: bool) -> None:
         while chunk := self._reader.read(READ_BYTES):
             self._take(self._decoder.decode(chunk))
@@ -271,6 +292,7 @@ class Job:
         if isinstance(event.get("result"), dict):
             self.result.update(event["result"])
         elif "exit_code" in event:
+            self._reported = True
             if event.get("error"):
                 self.error = SkullGANError(str(event["error"]), str(event.get("advice") or ""))
         else:
@@ -280,12 +302,10 @@ class Job:
             self.progressed(self)
 
     def _enforce_cancel(self) -> None:
-        if self._asked_at is None:
-            return
-        waited = time.monotonic() - self._asked_at - self._cancel_seconds
-        if waited > TERMINATE_SECONDS:
+        if self._overdue() > TERMINATE_SECONDS:
             self._signal_tree(hard=True)
-        elif waited > 0:
+        elif self._overdue() > 0 and not self._told_to_end:
+            self._told_to_end = True
             self._signal_tree(hard=False)
 
     def _signal_tree(self, *, hard: bool) -> None:
@@ -308,7 +328,7 @@ class Job:
         else:
             self._load_value()  # of several scans some may have served
             self.state = JobState.FAILED
-            self.error = self.error or _crash(self.title, code, self.log_text(1))
+            self.error = self.error or _crash(self.title, code, list(self.log), self._reported)
         self.finished(self)
 
     def _load_value(self) -> None:
@@ -358,12 +378,14 @@ def child_environment() -> dict[str, str]:
     }
 
 
-def _crash(title: str, code: int, last_line: str) -> SkullGANError:
-    if code == -signal.SIGTERM or (os.name != "nt" and code == -signal.SIGKILL):
+def _crash(title: str, code: int, log: list[str], reported: bool) -> SkullGANError:
+    launcher = [line for line in log if "exit abnormally" in line]  # Slicer's launcher ends with 1 whatever happened
+    words = [line.strip() for line in log if line not in launcher]
+    if code == -signal.SIGTERM or (os.name != "nt" and code == -signal.SIGKILL) or (launcher and not reported):
         return SkullGANError(
-            f"{title}: the child process was ended from outside.",
-            "If nobody did that, memory ran out: close other programs, or use a smaller batch or volume.",
+            f"{title}: the child process was ended from outside, or has crashed.",
+            "If nobody ended it, memory ran out: close other programs, or use a smaller batch or volume.",
         )
     reason = f"signal {-code}" if code < 0 else f"exit code {code}"
-    words = f" Its last words: {last_line.strip()}" if last_line.strip() else ""
-    return SkullGANError(f"{title}: the child process ended with {reason}.{words}", "The log says more.")
+    last = f" Its last words: {words[-1]}" if words else ""
+    return SkullGANError(f"{title}: the child process ended with {reason}.{last}", "The log says more.")

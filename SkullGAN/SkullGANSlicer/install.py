@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import subprocess
 import tempfile
 from collections.abc import Sequence
 
@@ -39,9 +40,9 @@ def install(missing: Sequence[str], *, torch: bool) -> None:
     if torch:
         _installTorch()
     importlib.invalidate_caches()
-    left = needed.missing(in_slicer=True) + (
-        [] if needed.torch_version() else ["torch"]
-    )  # look, rather than trust an answer
+    left = needed.missing(in_slicer=True)  # look, rather than trust an answer
+    if needed.torch_version() is None:
+        left.append("torch")
     if left:
         raise ResourceError(
             _("Still missing: {names}.").format(names=", ".join(left)),
@@ -64,10 +65,10 @@ def _installPackages(missing: list[str]) -> None:
             return
         try:
             packaging.pip_ensure(missing, constraints=constraints, requester="SkullGAN")
-        except RuntimeError as error:
-            raise ResourceError(_("The installation was declined."), _("Press Install when you want it.")) from error
-    except (OSError, ValueError) as error:
-        raise ResourceError(str(error), _("Check the connection and the proxy, and try again.")) from error
+        except RuntimeError as error:  # declined, or another installation is under way
+            raise ResourceError(str(error), _("Press Install when you want it.")) from error
+    except (OSError, ValueError, subprocess.CalledProcessError) as error:
+        raise _failed(", ".join(missing), error) from error
     finally:
         os.unlink(constraints)
 
@@ -80,6 +81,15 @@ def _installTorch() -> None:
             _("torch is missing, and so is the PyTorch extension that installs it."),
             _("Install the extension PyTorch in the Extensions Manager, start Slicer anew and press Install again."),
         ) from error
-    PyTorchUtils.PyTorchUtilsLogic().installTorch(
-        askConfirmation=True, torchVersionRequirement=needed.TORCH.removeprefix("torch")
+    requirement = needed.TORCH.removeprefix("torch")
+    try:
+        PyTorchUtils.PyTorchUtilsLogic().installTorch(askConfirmation=True, torchVersionRequirement=requirement)
+    except (OSError, ValueError, RuntimeError, subprocess.CalledProcessError) as error:
+        raise _failed("torch", error) from error
+
+
+def _failed(what: str, error: Exception) -> ResourceError:
+    return ResourceError(
+        _("{what} could not be installed: {error}").format(what=what, error=error),
+        _("Check the connection and the proxy, and try again; the Python console shows what pip said."),
     )

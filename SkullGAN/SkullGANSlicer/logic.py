@@ -82,20 +82,19 @@ class Logic(JobRunner):
         sources = volumes if isinstance(volumes, (list, tuple)) else [volumes]
         if not sources:
             raise InputError("No volume was given.", "Give a scalar volume node, or a folder of scans.")
-        files = tempfile.TemporaryDirectory(prefix="skullgan-volumes-")
+        files = tempfile.TemporaryDirectory(prefix="skullgan-volumes-", ignore_cleanup_errors=True)
         arguments = ["prepare", *inputs.volumeFiles(sources, Path(files.name)), "--out", Path(out).expanduser()]
         arguments += inputs.cuttingArguments(sources, Path(files.name), planes, regions, interval_mm, mask, head_frame)
         arguments += ["--hu-offset", str(hu_offset)]
         arguments += inputs.flags({**(options or {}), "subject": subject, "overwrite": overwrite})
 
         def load(result: dict[str, Any]) -> SegmentDataset:
-            files.cleanup()
             dataset = openDataset(out)
             if show:
                 self.show(dataset, name=Path(out).name)
             return dataset
 
-        return self._run("Prepare", arguments, load, wait, finished)
+        return self._run("Prepare", arguments, load, wait, finished, files)
 
     def preview(
         self,
@@ -111,7 +110,7 @@ class Logic(JobRunner):
         finished: Finished | None = None,
     ) -> Preview | Job:
         """Show what ``prepare`` would do with one volume: skull, cutting squares and pieces; no data set is written."""
-        files = tempfile.TemporaryDirectory(prefix="skullgan-preview-")
+        files = tempfile.TemporaryDirectory(prefix="skullgan-preview-", ignore_cleanup_errors=True)
         out = Path(files.name) / "preview"
         arguments = ["prepare", *inputs.volumeFiles([volume], Path(files.name)), "--preview", out]
         arguments += inputs.cuttingArguments([volume], Path(files.name), planes, regions, interval_mm, mask, head_frame)
@@ -124,7 +123,6 @@ class Logic(JobRunner):
             rows = read_table(out / "candidates.csv")
             labels = read_volume(out / "skull.nrrd", labels=True)
             hu = np.load(out / "segments.npy")
-            files.cleanup()
             name = volume.GetName() if hasattr(volume, "GetName") else Path(volume).name
             folder = scene.makeFolder(f"SkullGAN preview of {name}")
             preview = Preview(
@@ -142,7 +140,7 @@ class Logic(JobRunner):
             self.shown("preview", preview)
             return preview
 
-        return self._run("Preview", arguments, load, wait, finished)
+        return self._run("Preview", arguments, load, wait, finished, files)
 
     # train ------------------------------------------------------------------------------------------------------------
 

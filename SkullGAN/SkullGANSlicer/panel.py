@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from slicer.i18n import tr as _
 from SkullGANLib.errors import Cancelled, SkullGANError
 from SkullGANLib.jobs import Job, JobState
 
+from .inputs import KIND_ATTRIBUTE
 from .section_evaluate import EvaluateSection
 from .section_generate import GenerateSection
 from .section_job import JobSection
@@ -23,7 +25,6 @@ from .widgets import Bindings
 from .words import withoutDashes
 
 ERROR_LINES = 40
-HOME = Path.home() / "SkullGAN"  # where results go unless the user says otherwise
 FOLDERS = {
     "datasetPath": "segments",
     "runPath": "run",
@@ -58,7 +59,6 @@ class Panel:
         logic.started.append(self.onJobStarted)
         if logic.busy:  # the module was reloaded while a job runs
             self.onJobStarted(logic.job)
-        slicer.app.connect("aboutToQuit()", self.onQuit)
 
     # life -------------------------------------------------------------------------------------------------------------
 
@@ -69,23 +69,26 @@ class Panel:
 
     def cleanup(self) -> None:
         """The module is closed or reloaded; a running job goes on."""
-        slicer.app.disconnect("aboutToQuit()", self.onQuit)
+        self.logic.started.remove(self.onJobStarted)
+        if self.logic.job is not None:
+            for hook, function in ((self.logic.job.progressed, self.onJobProgressed),
+                                   (self.logic.job.finished, self.onJobFinished)):  # fmt: skip
+                if function in hook:
+                    hook.remove(function)
         for section in self.sections:
             section.cleanup()
 
-    def onQuit(self) -> None:
-        """Slicer ends: the job saves its work and ends too."""
-        if self.logic.busy:
-            self.logic.job.stop()
-
     def setDefaults(self, parameters: Any) -> None:
         """Fill in what a new parameter node lacks, to save clicks."""
-        for name, folder in FOLDERS.items():
-            if not getattr(parameters, name):
-                setattr(parameters, name, str(HOME / folder))
+        if not parameters.defaultsSet:
+            parameters.defaultsSet = True
+            for name, folder in FOLDERS.items():
+                if not getattr(parameters, name):
+                    setattr(parameters, name, freeFolder(home(), folder))
         if not any(parameters.volumes) and not parameters.scansPath:
-            first = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
-            if first is not None and not first.IsA("vtkMRMLLabelMapVolumeNode"):
+            first = next(filter(isHead, slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")), None)
+            if first is not None and first is not parameters.offeredVolume:  # once: the user may not want it
+                parameters.offeredVolume = first
                 parameters.volumes = [first]
 
     def setParameters(self, parameters: Any) -> None:
@@ -172,11 +175,42 @@ class Panel:
 
     def mayReplace(self, folder: str, marker: str) -> bool:
         """Whether a result may be written to a folder: true unless one is there that the user wants to keep."""
-        if not (Path(folder) / marker).exists():
+        if not os.path.exists(os.path.join(folder, marker)):
             return True
         text = _("{folder} holds an earlier result. Replace it?").format(folder=folder)
         return slicer.util.confirmYesNoDisplay(text, windowTitle="SkullGAN")
 
+    def saved(self) -> Any:
+        """The parameter node, also while another module is shown."""
+        return self.parameters if self.parameters is not None else self.logic.getParameterNode()
+
+    def browse(self, name: str, caption: str) -> None:
+        """Let the user choose a file for a path that may be a folder too."""
+        path = qt.QFileDialog.getOpenFileName(slicer.util.mainWindow(), caption, getattr(self.parameters, name))
+        if path:
+            setattr(self.parameters, name, path)
+
     def openPath(self, path: str | Path) -> None:
         """Show a file or folder with the program that the system has for it."""
         qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(path)))
+
+
+def home() -> str:
+    """Where results go unless the user says otherwise."""
+    try:
+        return str(Path.home() / "SkullGAN")
+    except RuntimeError:  # no home, as some services have it
+        return os.path.join(slicer.app.temporaryPath, "SkullGAN")
+
+
+def freeFolder(parent: str, name: str) -> str:
+    """The first of ``name-1``, ``name-2``, ... that does not exist, so that no earlier result is in the way."""
+    number = 1
+    while os.path.exists(os.path.join(parent, f"{name}-{number}")):
+        number += 1
+    return os.path.join(parent, f"{name}-{number}")
+
+
+def isHead(node: Any) -> bool:
+    """Whether a volume may be a scan: no label map, no picture, none of the module's own volumes of segments."""
+    return node.GetClassName() == "vtkMRMLScalarVolumeNode" and not node.GetAttribute(KIND_ATTRIBUTE)

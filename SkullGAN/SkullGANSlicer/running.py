@@ -13,7 +13,7 @@ from SkullGANLib import jobs, needed
 from SkullGANLib.errors import InputError, ResourceError
 from SkullGANLib.jobs import Hook, Job
 
-from .timer import callEvery
+from .timer import callAtQuit, callEvery
 
 Finished = Callable[[Job], Any]
 POLL_MS = 100
@@ -21,17 +21,19 @@ WITHOUT_SCENE = ("Train", "Export")  # jobs whose results need no scene
 
 # kept with the library, which a reload of the module leaves alone
 _current: list[Job | None] = jobs.__dict__.setdefault("_current_of_slicer", [None])
+_started: Hook = jobs.__dict__.setdefault("_started_of_slicer", Hook())
 
 
 class JobRunner:
     """Starts child processes and hands back what comes of them.
 
     Attributes:
-        started: hook called with every job that starts.
+        started: hook called with every job that starts, whoever starts it.
     """
 
     def __init__(self) -> None:
-        self.started = Hook()
+        self.started = _started
+        callAtQuit("SkullGAN jobs", _stopJob)
         self._kept: list[tempfile.TemporaryDirectory] = []
 
     @property
@@ -57,7 +59,9 @@ class JobRunner:
         load: Callable[[dict[str, Any]], Any],
         wait: bool,
         finished: Finished | None,
+        files: tempfile.TemporaryDirectory | None = None,
     ) -> Any:
+        """Start a job; ``files`` is what it needs on disk, and is removed once it has ended."""
         if self.busy:
             raise InputError(self.busy, "Wait for it, or cancel it, and start again.")
         closed = _SceneWatch()
@@ -66,24 +70,27 @@ class JobRunner:
             # results belong to the scene the job was started in; the files are on disk whatever happens
             return None if closed.happened and title not in WITHOUT_SCENE else load(result)
 
-        job = _current[0] = self._start(title, arguments, loadUnlessClosed, finished)
-        job.finished.connect(closed.stop)
+        job = _current[0] = self._start(title, arguments, loadUnlessClosed)
+        job.finished.connect(lambda _: closed.stop())
+        if files is not None:
+            job.finished.connect(lambda _: files.cleanup())
         self.started(job)
+        if finished is not None:
+            job.finished.connect(finished)
         return self._waited(job) if wait else self._watched(job)
 
     def _query(self, title: str, arguments: Sequence[Any], wait: bool, finished: Finished | None) -> Any:
-        job = self._start(title, arguments, None, finished)
+        job = self._start(title, arguments, None)
+        if finished is not None:
+            job.finished.connect(finished)
         return self._waited(job) if wait else self._watched(job)
 
-    def _start(self, title: str, arguments: Sequence[Any], load: Any, finished: Finished | None) -> Job:
+    def _start(self, title: str, arguments: Sequence[Any], load: Any) -> Job:
         missing = needed.missing(in_slicer=True)
         if missing:
             names = ", ".join(missing)
             raise ResourceError(f"Python packages are missing: {names}.", "Press Install in the SkullGAN module.")
-        job = Job([str(a) for a in arguments], title=title, load=load)
-        if finished is not None:
-            job.finished.connect(finished)
-        return job
+        return Job([str(a) for a in arguments], title=title, load=load)
 
     def _waited(self, job: Job) -> Any:
         application = getattr(slicer, "app", None)
@@ -99,6 +106,11 @@ class JobRunner:
         return job
 
 
+def _stopJob() -> None:
+    if _current[0] is not None and _current[0].running:
+        _current[0].stop()
+
+
 class _SceneWatch:
     """Whether the scene was closed since this was made."""
 
@@ -110,5 +122,5 @@ class _SceneWatch:
     def _onClose(self, caller: Any, event: Any) -> None:
         self.happened = True
 
-    def stop(self, *_: Any) -> None:
+    def stop(self) -> None:
         self._scene.RemoveObserver(self._tag)

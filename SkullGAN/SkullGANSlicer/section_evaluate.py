@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING, Any
 
 from slicer.i18n import tr as _
@@ -33,7 +33,7 @@ class EvaluateSection(Section):
         self.startButton(
             self.ui.evaluateButton, "Evaluate", _("Evaluate"), self._why(), _("Compare the two data sets.")
         )
-        there = self._page().is_file()
+        there = os.path.isfile(self._page())
         allow(
             self.ui.openReportButton,
             "" if there else _("There is no report in the folder yet."),
@@ -64,14 +64,14 @@ class EvaluateSection(Section):
             rows = value["rows"]
             fillTable(self.ui.metricsTable, {name: [row[j] for row in rows] for j, name in enumerate(HEADINGS)})
 
-    def _page(self) -> Path:
-        return Path(self.parameters.reportPath or "?") / "report.html"
+    def _page(self) -> str:
+        return os.path.join(self.parameters.reportPath, "report.html")
 
     def _why(self) -> str:
         parameters = self.parameters
         for path, words in ((parameters.realPath, _("real")), (parameters.evaluatedPath, _("synthetic"))):
             if not path:
                 return _("Choose the {which} data set.").format(which=words)
-            if not (Path(path) / "dataset.json").is_file() and Path(path).suffix != ".npy":
+            if not os.path.isfile(os.path.join(path, "dataset.json")) and not path.endswith(".npy"):
                 return _("The folder of the {which} data set holds none.").format(which=words)
         return "" if parameters.reportPath else _("Choose a folder for the report.")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from .panel import Panel
 
 FOLDER = "folder"
+STEPS = 100  # of a slider for a condition
 SHOWN = ("index", "sdr", "thickness_mm", "intensity_hu")
 SUFFIXES = {"nrrd": ".nrrd", "nii": ".nii.gz", "npy": ".npy", "png": "", "dicom": ""}
 
@@ -34,7 +37,7 @@ class GenerateSection(Section):
         super().__init__(panel)
         self._volume: Any = None
         self._card: Any = None
-        self._cardOf: tuple[str, float] = ("", 0.0)
+        self._cardOf: tuple[str, float, str] = ("", 0.0, "")
         self._conditions: dict[str, Any] = {}
         self._conditionsBox: Any = None
         self._words = ""
@@ -44,6 +47,7 @@ class GenerateSection(Section):
                              (ui.exportPathLineEdit, "exportPath")):  # fmt: skip
             bindings.path(widget, name)
         bindings.choice(ui.modelComboBox, "model")
+        ui.modelFileButton.clicked.connect(lambda checked=False: panel.browse("modelPath", _("Choose a model")))
         ui.generateButton.clicked.connect(lambda checked=False: panel.toggle("Generate", self.onGenerate))
         ui.exportButton.clicked.connect(lambda checked=False: panel.toggle("Export", self.onExport))
         ui.segmentsTable.currentCellChanged.connect(lambda row, *_: panel.attempt(lambda: self.onRow(row)))
@@ -58,13 +62,13 @@ class GenerateSection(Section):
     def offer(self, model: Path) -> None:
         """A model was trained: put it first and choose it."""
         self._trained = [model, *(path for path in self._trained if path != model)]
-        if self.parameters is not None:
-            self.parameters.model = str(model)
+        self.panel.saved().model = str(model)
 
     def update(self) -> None:
         parameters = self.parameters
         self._fillModels()
-        self.ui.modelPathLineEdit.enabled = parameters.model == FOLDER
+        for widget in (self.ui.modelPathLineEdit, self.ui.modelFileButton):
+            widget.enabled = parameters.model == FOLDER
         self._readCard()
         why = self.panel.status.whyNoTorch() or self._why()
         self.startButton(self.ui.generateButton, "Generate", _("Generate"), why, _("Draw the segments into the scene."))
@@ -94,7 +98,6 @@ class GenerateSection(Section):
                 device=parameters.device,
                 overwrite=True,
                 wait=False,
-                finished=self._done,
             )
 
     def onShown(self, what: str, value: Any) -> None:
@@ -119,39 +122,37 @@ class GenerateSection(Section):
         folder.mkdir(parents=True, exist_ok=True)
         name = f"{parameters.exportFormat}-segments{SUFFIXES[parameters.exportFormat]}"
         if self.panel.mayReplace(str(folder), name):
-            self.logic.export(
-                self._volume, folder / name, format=parameters.exportFormat, overwrite=True, wait=False,
-                finished=self._exported,
-            )  # fmt: skip
+            self.logic.export(self._volume, folder / name, format=parameters.exportFormat, overwrite=True, wait=False)
 
-    def _done(self, job: Job) -> None:
-        self.ui.modelLabel.text = " ".join([self._words, *job.result.get("notes", [])])
-        if job.state is JobState.DONE and self.parameters is not None:
-            self.parameters.evaluatedPath = self.parameters.syntheticPath
-
-    def _exported(self, job: Job) -> None:
-        if job.state is JobState.DONE:
+    def jobFinished(self, job: Job) -> None:
+        if job.title == "Generate":
+            self.ui.modelLabel.text = " ".join([self._words, *job.result.get("notes", [])])
+            if job.state is JobState.DONE:
+                self.panel.saved().evaluatedPath = job.result["out"]
+        elif job.title == "Export" and job.state is JobState.DONE:
             self.ui.jobLabel.text = _("Exported to {path}").format(path=job.value)
 
     def _fillModels(self) -> None:
-        run = Path(self.parameters.runPath) if self.parameters.runPath else None
-        beside = sorted(run.parent.glob("*/model/model.json")) if run is not None and run.parent.is_dir() else []
-        trained = dict.fromkeys([*self._trained, *(card.parent for card in beside)])
+        parameters = self.parameters
+        trained = dict.fromkeys([*self._trained, *modelsBeside(parameters.runPath)])
         choices = [(_("{name}, comes with the extension").format(name=path.name), str(path)) for path in self.shipped()]
         choices += [(_("{name}, trained here").format(name=path.parent.name), str(path)) for path in trained]
-        fillChoices(self.ui.modelComboBox, [*choices, (_("a folder or file"), FOLDER)])
-        if self.ui.modelComboBox.findData(self.parameters.model) < 0:
-            self.parameters.model = self.ui.modelComboBox.itemData(0)
-        self.panel.bindings.refresh()
+        choices.append((_("a folder or file"), FOLDER))
+        if not parameters.model:
+            parameters.model = choices[0][1]
+        fillChoices(self.ui.modelComboBox, choices, parameters.model)
 
     def _modelPath(self) -> str:
         return self.parameters.modelPath if self.parameters.model == FOLDER else self.parameters.model
 
     def _readCard(self) -> None:
         """Show what the model is and what it can be asked for; only when another one was chosen."""
+        if self.panel.status.missing:  # a card cannot be read without them
+            return
         path = Path(self._modelPath() or "?")
-        card = next((p for p in (path / "model.json", path / "model" / "model.json") if p.is_file()), None)
-        version = (str(path), card.stat().st_mtime if card is not None else 0.0)
+        cards = (os.path.join(path, "model.json"), os.path.join(path, "model", "model.json"))
+        card = next(filter(os.path.isfile, cards), None)
+        version = (str(path), os.path.getmtime(card) if card is not None else 0.0, self.parameters.conditions)
         if version == self._cardOf:
             return
         self._cardOf, self._card = version, None
@@ -187,10 +188,11 @@ class GenerateSection(Section):
             else:
                 unit = condition.unit
                 widget = ctk.ctkRangeWidget()
-                widget.minimum, widget.maximum = condition.minimum, condition.maximum
-                widget.singleStep = (condition.maximum - condition.minimum) / 100
-                low, high = saved.get(name, (condition.minimum, condition.maximum))
-                widget.minimumValue, widget.maximumValue = low, high
+                step = (condition.maximum - condition.minimum) / STEPS
+                widget.decimals = max(0, math.ceil(-math.log10(step)))
+                widget.singleStep = step
+                widget.setRange(condition.minimum, condition.maximum)
+                widget.setValues(*saved.get(name, (condition.minimum, condition.maximum)))
                 widget.valuesChanged.connect(lambda low, high: self._storeConditions())
             layout.addRow(f"{spoken(name, unit)}:", widget)
             self._conditions[name] = widget
@@ -198,17 +200,22 @@ class GenerateSection(Section):
 
     def _storeConditions(self) -> None:
         if self.parameters is not None:
-            self.parameters.conditions = json.dumps(self._asked())
+            text = json.dumps(self._asked())
+            self._cardOf = (*self._cardOf[:2], text)  # the widgets show it already
+            self.parameters.conditions = text
 
     def _asked(self) -> dict[str, Any]:
         """Conditions other than "any" and the whole range."""
         asked: dict[str, Any] = {}
         for name, widget in self._conditions.items():
-            if self._card.conditions[name].kind == "category":
+            condition = self._card.conditions[name]
+            if condition.kind == "category":
                 if widget.itemData(widget.currentIndex):
                     asked[name] = widget.itemData(widget.currentIndex)
-            elif widget.minimumValue > widget.minimum or widget.maximumValue < widget.maximum:
-                asked[name] = [widget.minimumValue, widget.maximumValue]
+                continue
+            low, high, slack = widget.minimumValue, widget.maximumValue, widget.singleStep / 2
+            if low > condition.minimum + slack or high < condition.maximum - slack:
+                asked[name] = [max(low, condition.minimum), min(high, condition.maximum)]
         return asked
 
     def _why(self) -> str:
@@ -219,6 +226,15 @@ class GenerateSection(Section):
         if self._card is None and Path(path).suffix not in (".pth", ".pt"):
             return self.ui.modelLabel.text or _("There is no model in the folder that was chosen.")
         return "" if parameters.syntheticPath else _("Choose a folder for the synthetic data set.")
+
+
+def modelsBeside(runPath: str) -> list[Path]:
+    """Folders of the models of a run and of the runs beside it."""
+    try:
+        runs = sorted(Path(runPath).parent.iterdir()) if runPath else []
+    except OSError:
+        return []
+    return [run / "model" for run in runs if os.path.isfile(os.path.join(run, "model", "model.json"))]
 
 
 def cardText(card: Any) -> str:

@@ -73,3 +73,5 @@ class JobSection(Section):
     def _showLog(self, job: Job) -> None:
         self._logShown = time.monotonic()
         self.ui.logText.setPlainText(job.log_text(LOG_SHOWN))
+        bar = self.ui.logText.verticalScrollBar()
+        bar.value = bar.maximum  # the newest line is the one that counts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import slicer
@@ -31,11 +32,14 @@ class PrepareSection(Section):
     def __init__(self, panel: Panel) -> None:
         super().__init__(panel)
         self._preview: Preview | None = None
-        self._dataset: Any = None  # what the table shows when it is not a preview
+        self._folder: Path | None = None  # of the data set that the table shows when it is not a preview
+        self._table: Any = {}
+        self._spacingMm = 0.0
         ui, bindings = self.ui, panel.bindings
         bindings.nodes(ui.volumesSelector, "volumes")
         bindings.path(ui.scansPathLineEdit, "scansPath")
         bindings.path(ui.datasetPathLineEdit, "datasetPath")
+        ui.scansFileButton.clicked.connect(lambda checked=False: panel.browse("scansPath", _("Choose a scan")))
         ui.previewButton.clicked.connect(lambda checked=False: panel.toggle("Preview", self.onPreview))
         ui.prepareButton.clicked.connect(lambda checked=False: panel.toggle("Prepare", self.onPrepare))
         ui.placeButton.clicked.connect(lambda checked=False: panel.attempt(self.onPlace))
@@ -59,7 +63,8 @@ class PrepareSection(Section):
         self.logic.shown.remove(self.onShown)
 
     def forget(self) -> None:
-        self._preview = self._dataset = None
+        self._preview = self._folder = None
+        self._table = {}
         fillTable(self.ui.piecesTable, {})
         self.ui.prepareLabel.text = ""
 
@@ -71,34 +76,40 @@ class PrepareSection(Section):
         parameters = self.parameters
         if self.panel.mayReplace(parameters.datasetPath, "dataset.json"):
             out = parameters.datasetPath
-            self.logic.prepare(self._sources(), out, **self._options(), overwrite=True, wait=False, finished=self._done)
+            self.logic.prepare(self._sources(), out, **self._options(), overwrite=True, wait=False)
 
     def onShown(self, what: str, value: Any) -> None:
         """Results came into the scene, asked for here or in the console."""
         if what == "preview":
-            self._preview, self._dataset = value, None
+            self._preview, self._folder = value, None
             words = _("{kept} of {n} pieces are good enough for a data set.").format(kept=value.kept, n=len(value.hu))
             self.ui.prepareLabel.text = " ".join([words, *map(withoutDashes, value.notes)])
-            self._fill(value.rows)
+            self._fill(value.rows, PIXEL_MM)
         elif what == "segments" and value[0].GetAttribute(KIND_ATTRIBUTE) in ("real", "phantom"):
-            self._preview, self._dataset = None, openDataset(value[0])
-            self.ui.prepareLabel.text = _("{n} segments in the data set.").format(n=len(self._dataset))
-            self._fill(self._dataset.table)
+            # the folder and not the data set, whose open file would keep it from being replaced on Windows
+            dataset = openDataset(value[0])
+            self._preview, self._folder = None, dataset.path
+            self.ui.prepareLabel.text = _("{n} segments in the data set.").format(n=len(dataset))
+            self._fill(dataset.table, dataset.meta.spacing_mm)
 
     def onRow(self, row: int) -> None:
         """A row was chosen: show its place."""
-        shown = self._preview or self._dataset
-        if shown is not None and row >= 0:
-            table = self._preview.rows if self._preview is not None else self._dataset.table
-            if "corner_x" in table:
-                self._showHead()
-                spacing_mm = PIXEL_MM if self._preview is not None else self._dataset.meta.spacing_mm
-                views.jumpToSegment({name: column[row] for name, column in table.items()}, spacing_mm, SIZE)
-        self.update()
+        if row >= 0 and "corner_x" in self._table:
+            self._showHead()
+            values = {name: column[row] for name, column in self._table.items()}
+            views.jumpToSegment(values, self._spacingMm, SIZE)
+        self.panel.update()
 
     def onPlace(self) -> None:
-        node = self.logic.placeSegment(self.ui.piecesTable.currentRow(), self._preview or self._dataset)
+        node = self.logic.placeSegment(self.ui.piecesTable.currentRow(), self._preview or self._folder)
         slicer.util.setSliceViewerLayers(foreground=node, foregroundOpacity=0.5)
+
+    def jobFinished(self, job: Job) -> None:
+        if job.title == "Prepare" and job.value is not None:
+            parameters = self.panel.saved()
+            parameters.trainDataPath = parameters.realPath = job.result["dataset"]
+            notes = map(withoutDashes, job.result.get("notes", []))
+            self.ui.prepareLabel.text = " ".join([self.ui.prepareLabel.text, *notes])
 
     def _showHead(self) -> None:
         """Bring the scan that was cut behind everything else, where it is known which."""
@@ -107,15 +118,10 @@ class PrepareSection(Section):
         if hasattr(source, "GetID") and slicer.mrmlScene.IsNodePresent(source):
             views.showVolume(source, fit=False)
 
-    def _done(self, job: Job) -> None:
-        if job.value is not None and self.parameters is not None:
-            self.parameters.trainDataPath = self.parameters.realPath = self.parameters.datasetPath
-            notes = map(withoutDashes, job.result.get("notes", []))
-            self.ui.prepareLabel.text = " ".join([self.ui.prepareLabel.text, *notes])
-
-    def _fill(self, table: dict[str, Any]) -> None:
+    def _fill(self, table: dict[str, Any], spacingMm: float) -> None:
+        self._table, self._spacingMm = table, spacingMm
         fillTable(self.ui.piecesTable, {name.replace("_", " "): table[name] for name in SHOWN if name in table})
-        self.update()
+        self.panel.update()
 
     def _sources(self) -> list[Any]:
         parameters = self.parameters

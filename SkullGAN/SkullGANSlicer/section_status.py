@@ -24,14 +24,14 @@ class StatusSection(Section):
 
     Attributes:
         found: what ``skullgan doctor`` found; empty until then.
+        missing: requirements of Python packages that are not met.
     """
 
     def __init__(self, panel: Panel) -> None:
         super().__init__(panel)
         self.found: dict[str, Any] = {}
         self._query: Job | None = None
-        self._missing: list[str] = []
-        self._noTorch = False
+        self.missing, self._noTorch = needed.missing(in_slicer=True), needed.torch_version() is None
         self.ui.installButton.clicked.connect(self.onInstall)
         self.ui.refreshButton.clicked.connect(self.ask)
 
@@ -42,10 +42,10 @@ class StatusSection(Section):
 
     def ask(self, checked: bool = False) -> None:
         """Look again; the answer comes later."""
-        self._missing, self._noTorch = needed.missing(in_slicer=True), needed.torch_version() is None
-        if self._missing:
+        self.missing, self._noTorch = needed.missing(in_slicer=True), needed.torch_version() is None
+        if self.missing:
             self.found = {}
-            self._say(_("Python packages are missing: {names}.").format(names=", ".join(self._missing)))
+            self._say(_("Python packages are missing: {names}.").format(names=", ".join(self.missing)))
         else:
             self._say(_("Looking at this machine..."))
             try:
@@ -64,25 +64,26 @@ class StatusSection(Section):
 
     def why(self) -> str:
         """Why nothing can be started, as a sentence; empty when all is there."""
-        return _("Python packages are missing: press Install at the top.") if self._missing else ""
+        return _("Python packages are missing: press Install at the top.") if self.missing else ""
 
     def whyNoTorch(self) -> str:
         """Why nothing can be trained or generated."""
         return _("torch is missing: press Install at the top.") if self._noTorch else ""
 
     def update(self) -> None:
-        lacking = bool(self._missing) or self._noTorch
+        lacking = bool(self.missing) or self._noTorch
         self.ui.installButton.visible = lacking
         busy = self.logic.busy
-        tip = install.explanation(self._missing, torch=self._noTorch)
+        tip = install.explanation(self.missing, torch=self._noTorch)
         allow(self.ui.installButton, busy, tip)
 
     def onInstall(self, checked: bool = False) -> None:
-        self.panel.attempt(lambda: install.install(self._missing, torch=self._noTorch))
+        self.panel.attempt(lambda: install.install(self.missing, torch=self._noTorch))
         self.ask()
 
     def cleanup(self) -> None:
-        if self._query is not None:
+        if self._query is not None and self._query.running:
+            self._query.finished.remove(self.onAnswer)
             self._query.kill()
 
     def _say(self, *lines: str) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import qt
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from .panel import Panel
 
 SAMPLE_WIDTH = 420
+PLOT_POINTS = 1000  # in a training; Slicer draws all of them anew for each
 FOLDER = "folder"  # the choice "a folder or file", given by the path below it
 
 
@@ -34,7 +36,8 @@ class TrainSection(Section):
         self._estimate: Job | None = None
         self._estimated: Any = None  # the choices that the estimate is for
         self._timed = False  # whether that estimate was made
-        self._startAfterwards = False
+        self._startAfterwards: Callable[[], Any] | None = None
+        self._drawn = 0  # images at the newest point of the plot
         ui, bindings = self.ui, panel.bindings
         for widget, name in ((ui.trainDataPathLineEdit, "trainDataPath"), (ui.initPathLineEdit, "initPath"),
                              (ui.runPathLineEdit, "runPath")):  # fmt: skip
@@ -42,6 +45,7 @@ class TrainSection(Section):
         for widget, name in ((ui.familyComboBox, "family"), (ui.presetComboBox, "preset"), (ui.initComboBox, "init"),
                              (ui.deviceComboBox, "device")):  # fmt: skip
             bindings.choice(widget, name)
+        ui.initFileButton.clicked.connect(lambda checked=False: panel.browse("initPath", _("Choose a model")))
         ui.trainButton.clicked.connect(lambda checked=False: panel.toggle("Train", self.onTrain))
         ui.estimateButton.clicked.connect(lambda checked=False: panel.attempt(self.onEstimate))
         ui.openRunButton.clicked.connect(lambda checked=False: panel.openPath(self.parameters.runPath))
@@ -49,7 +53,8 @@ class TrainSection(Section):
     def update(self) -> None:
         parameters = self.parameters
         self._fillChoices()
-        self.ui.initPathLineEdit.enabled = parameters.init == FOLDER
+        for widget in (self.ui.initPathLineEdit, self.ui.initFileButton):
+            widget.enabled = parameters.init == FOLDER
         resumes = self._resumes()
         estimating = self._estimate is not None and self._estimate.running
         if self._asked() != self._estimated:
@@ -66,28 +71,29 @@ class TrainSection(Section):
             _("An estimate is being made.") if estimating else self.panel.why(why),
             _("Time a few steps on the device and say what the training needs."),
         )
-        there = Path(parameters.runPath).is_dir() if parameters.runPath else False
+        there = os.path.isdir(parameters.runPath)
         allow(
             self.ui.openRunButton, "" if there else _("The run folder does not exist yet."), _("Show the run's folder.")
         )
 
     def cleanup(self) -> None:
-        if self._estimate is not None:
-            self._estimate.kill()
+        self._stopEstimate()
 
     def onTrain(self) -> None:
         """Start, or resume; a new training is preceded by an estimate, unless one was made for the same choices."""
-        if self._resumes() or (self._timed and self._asked() == self._estimated):
-            self._start()
-        else:
-            self._startAfterwards = True
-            self.onEstimate()
+        parameters, options = self.parameters, self._options()
+        data, out = parameters.trainDataPath, parameters.runPath
 
-    def _start(self) -> None:
-        if self._estimate is not None:
-            self._estimate.kill()
-        self._sample = ""
-        self.logic.train(self.parameters.trainDataPath, self.parameters.runPath, **self._options(), wait=False)
+        def start() -> None:
+            self._sample = ""
+            self.logic.train(data, out, **options, wait=False)
+
+        if self._resumes() or (self._timed and self._asked() == self._estimated):
+            self._stopEstimate()
+            start()
+        else:
+            self._startAfterwards = start  # as chosen now, whatever is chosen or shown meanwhile
+            self.onEstimate()
 
     def onEstimate(self) -> None:
         self._estimated, self._timed = self._asked(), False
@@ -97,15 +103,20 @@ class TrainSection(Section):
         )
 
     def onEstimated(self, job: Job) -> None:
-        afterwards, self._startAfterwards = self._startAfterwards, False
+        start, self._startAfterwards = self._startAfterwards, None
         self._timed = job.state is JobState.DONE
-        self.ui.estimateLabel.text = estimateText(job.result) if self._timed else withoutDashes(str(job.error or ""))
-        if afterwards and job.error is not None:
+        text = estimateText(job.result) if self._timed else withoutDashes(str(job.error or ""))
+        self.ui.estimateLabel.text = text
+        if start is not None and job.error is not None:
             self.panel.showError(job.error)
-        unchanged = self.parameters is not None and self._asked() == self._estimated
-        if afterwards and self._timed and unchanged and self._mayStart(job.result):
-            self.panel.attempt(self._start)
+        if start is not None and self._timed and self._mayStart(job.result):
+            self.panel.attempt(start)
         self.panel.update()
+
+    def _stopEstimate(self) -> None:
+        if self._estimate is not None and self._estimate.running:
+            self._estimate.finished.remove(self.onEstimated)
+            self._estimate.kill()
 
     def _mayStart(self, found: dict[str, Any]) -> bool:
         text = _("{words}\n\nStart anyway?").format(words=estimateText(found, rich=False))
@@ -114,7 +125,9 @@ class TrainSection(Section):
     def jobStarted(self, job: Job) -> None:
         if job.title == "Train":
             self.ui.speedLabel.text = ""
-            self._plot = LivePlot("SkullGAN losses", "images", "loss", makeFolder(_("SkullGAN training")))
+            self._plot, self._drawn = None, 0
+            if self.panel.saved().showLosses:
+                self._plot = LivePlot("SkullGAN losses", "images", "loss", makeFolder(_("SkullGAN training")))
 
     def jobProgressed(self, job: Job) -> None:
         if job.title != "Train":
@@ -128,8 +141,8 @@ class TrainSection(Section):
                 left=duration(values.get("remaining_s", 0)),
             )
         losses = {name.replace("_", " "): value for name, value in values.items() if name.startswith("loss")}
-        if losses and self._plot is not None and self.parameters is not None and self.parameters.showLosses:
-            isNew = self._plot.chart is None
+        if losses and self._plot is not None and progress.value >= self._drawn + progress.maximum / PLOT_POINTS:
+            isNew, self._drawn = self._plot.chart is None, progress.value
             self._plot.append(progress.value, **losses)
             if isNew:
                 showPlot(self._plot)
@@ -154,17 +167,19 @@ class TrainSection(Section):
     def _fillChoices(self) -> None:
         found = self.panel.status.found
         families = [(family["title"], family["name"]) for family in found.get("families", [])]
-        fillChoices(self.ui.familyComboBox, families or [("SkullGAN", "skullgan")])
+        parameters = self.parameters
+        fillChoices(self.ui.familyComboBox, families or [("SkullGAN", "skullgan")], parameters.family)
         presets = [
             (f"{preset['name']}: {preset['title']}" if preset.get("title") else preset["name"], preset["name"])
             for preset in found.get("presets", [])
             if preset["family"] == self.parameters.family
         ]
-        fillChoices(self.ui.presetComboBox, presets or [("compact", "compact")])
+        fillChoices(self.ui.presetComboBox, presets or [("compact", "compact")], parameters.preset)
         shipped = self.panel.generate.shipped()
         fillChoices(
             self.ui.initComboBox,
             [(_("fresh weights"), ""), *((path.name, str(path)) for path in shipped), (_("a folder or file"), FOLDER)],
+            parameters.init,
         )
         devices = [(_("automatic"), "auto")]
         for device in found.get("devices", []):
@@ -172,8 +187,7 @@ class TrainSection(Section):
             if "free_gib" in device:
                 words += _(", {free:.1f} GiB free").format(free=device["free_gib"])
             devices.append((words, device["name"]))
-        fillChoices(self.ui.deviceComboBox, devices)
-        self.panel.bindings.refresh()
+        fillChoices(self.ui.deviceComboBox, devices, parameters.device)
 
     def _options(self) -> dict[str, Any]:
         parameters = self.parameters
@@ -190,15 +204,15 @@ class TrainSection(Section):
         return (self.parameters.trainDataPath, *self._options().values())
 
     def _resumes(self) -> bool:
-        return (Path(self.parameters.runPath or "?") / "options.json").is_file()
+        return os.path.isfile(os.path.join(self.parameters.runPath, "options.json"))
 
     def _why(self) -> str:
         parameters = self.parameters
         if not parameters.trainDataPath:
             return _("Choose the data set to learn from.")
-        if not (Path(parameters.trainDataPath) / "dataset.json").is_file():
+        if not os.path.isfile(os.path.join(parameters.trainDataPath, "dataset.json")):
             return _("The folder under Data set holds no segment data set.")
-        if parameters.init == FOLDER and not Path(parameters.initPath or "?").exists():
+        if parameters.init == FOLDER and not os.path.exists(parameters.initPath):
             return _("Choose the model to start from.")
         return "" if parameters.runPath else _("Choose a folder for the run.")
 

@@ -1,8 +1,14 @@
-"""The one place where the logic meets Qt: a function called again and again while Slicer's window is alive."""
+"""The one place where the logic meets the application: functions called regularly, and when it ends."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+
+import slicer
+
+from SkullGANLib import jobs
+
+_atQuit: dict[str, Callable[[], object]] = jobs.__dict__.setdefault("_at_quit_of_slicer", {})
 
 
 def callEvery(milliseconds: int, function: Callable[[], object]) -> Callable[[], None]:
@@ -15,4 +21,22 @@ def callEvery(milliseconds: int, function: Callable[[], object]) -> Callable[[],
     timer.setInterval(milliseconds)
     timer.timeout.connect(function)
     timer.start()
-    return lambda: timer.stop()  # the function keeps the timer alive
+
+    def stop() -> None:
+        timer.stop()
+        timer.timeout.disconnect(function)  # Qt's reference to the function is one that Python cannot see
+
+    return stop
+
+
+def callAtQuit(name: str, function: Callable[[], object]) -> None:
+    """Call ``function`` when Slicer ends; of each name there is one, the last."""
+    application = getattr(slicer, "app", None)
+    if not _atQuit and hasattr(application, "connect"):
+        application.connect("aboutToQuit()", _quit)
+    _atQuit[name] = function
+
+
+def _quit() -> None:
+    for function in list(_atQuit.values()):
+        function()

@@ -27,6 +27,8 @@ class Bindings:
     def path(self, widget: Any, name: str) -> None:
         """Bind a ctkPathLineEdit to a text parameter."""
         widget.currentPathChanged.connect(lambda path: self._store(name, path))
+        # an emptied line is no valid path, of which the signal above says nothing
+        widget.validInputChanged.connect(lambda valid: self._store(name, widget.currentPath) if not valid else None)
 
         def show(value: str) -> None:
             if widget.currentPath != value:
@@ -83,16 +85,18 @@ def allow(button: Any, why: str, tip: str) -> None:
     button.toolTip = why or tip
 
 
-def fillChoices(widget: Any, items: Sequence[tuple[str, str]]) -> None:
-    """Give a QComboBox items of (text, data) and keep the chosen data where it is still there."""
+def fillChoices(widget: Any, items: Sequence[tuple[str, str]], value: str) -> None:
+    """Give a QComboBox items of (text, data), and one for ``value`` where it is not among them: what a job is given is
+    what is shown."""
+    if value and value not in (data for _text, data in items):
+        items = [*items, (value, value)]
     if [(widget.itemText(i), widget.itemData(i)) for i in range(widget.count)] == list(items):
         return
-    kept = widget.itemData(widget.currentIndex) if widget.count else None
     blocked = widget.blockSignals(True)
     widget.clear()
     for text, data in items:
         widget.addItem(text, data)
-    widget.currentIndex = max(widget.findData(kept), 0) if items else -1
+    widget.currentIndex = max(widget.findData(value), 0)
     widget.blockSignals(blocked)
 
 
@@ -111,5 +115,6 @@ def fillTable(widget: Any, columns: Mapping[str, np.ndarray | Sequence[Any]]) ->
     widget.resizeColumnsToContents()
     widget.horizontalHeader().setStretchLastSection(True)
     widget.verticalHeader().setDefaultSectionSize(ROW_PIXELS)
+    widget.setCurrentCell(-1, -1)  # clearing keeps it, and a click on it would say nothing
     widget.verticalHeader().hide()  # it would count from 1, and segments count from 0
     widget.blockSignals(blocked)

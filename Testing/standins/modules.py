@@ -8,7 +8,8 @@ import unittest
 
 import slicer
 
-from .records import installed, installs
+from .records import answers, installed, installs
+
 
 def tr(text):
     return text
@@ -230,11 +231,16 @@ class SampleDataLogic:
         thumbnailFileName=None,
         loadFileTypes=None,
         loadFiles=None,
-        loadFileProperties={},  # noqa: B006: as Slicer
+        loadFileProperties={},  # noqa: B006
         checksums=None,
         loadFileType=None,
     ):
         source = types.SimpleNamespace(**locals())
+        counts = {len([uris] if isinstance(uris, str) else uris), *(
+            len(names) for names in (fileNames, nodeNames) if isinstance(names, list)
+        )}  # fmt: skip
+        if len(counts) > 1:
+            raise ValueError("All fields of sample data source must have the same length")
         sources = _kept("sampleDataSources").setdefault(category, [])
         sources.append(source) if source not in sources else None
 
@@ -245,6 +251,24 @@ def _kept(name):
     return vars(slicer.modules)[name]
 
 
+class PyTorchUtilsLogic:
+    """Stands for the logic of the PyTorch extension: installs nothing, gives answers["installTorch"]."""
+
+    @staticmethod
+    def torchInstalled():
+        return "torch" in installed
+
+    def installTorch(
+        self,
+        askConfirmation=False,
+        forceComputationBackend=None,
+        torchVersionRequirement=None,
+        torchvisionVersionRequirement=None,
+    ):
+        installs.append(("installTorch", torchVersionRequirement))
+        return answers.get("installTorch")
+
+
 def _module(name, **members):
     module = types.ModuleType(name)
     vars(module).update(members)
@@ -253,7 +277,12 @@ def _module(name, **members):
 
 def pythonModules() -> dict[str, types.ModuleType]:
     """The modules to be found by `import`, by name."""
-    bases = (ScriptedLoadableModule, ScriptedLoadableModuleWidget, ScriptedLoadableModuleLogic, ScriptedLoadableModuleTest)
+    bases = (
+        ScriptedLoadableModule,
+        ScriptedLoadableModuleWidget,
+        ScriptedLoadableModuleLogic,
+        ScriptedLoadableModuleTest,
+    )
     functions = (_to_requirements, load_requirements, pip_check, pip_ensure, pip_install, pip_uninstall)
     names = [base.__name__ for base in bases]
     return {
@@ -262,5 +291,6 @@ def pythonModules() -> dict[str, types.ModuleType]:
             "slicer.ScriptedLoadableModule", __all__=names, **{base.__name__: base for base in bases}
         ),
         "slicer.packaging": _module("slicer.packaging", **{function.__name__: function for function in functions}),
+        "PyTorchUtils": _module("PyTorchUtils", PyTorchUtilsLogic=PyTorchUtilsLogic),
         "SampleData": _module("SampleData", SampleDataLogic=SampleDataLogic),
     }

@@ -144,7 +144,7 @@ class Observed:
     """A container that is written back whenever it is changed."""
 
     def __init__(self, values, kind, node, name):
-        self._values, self._save = values, lambda now: (kind.check(now), kind.write(node, name, now))
+        self._values, self._kind, self._node, self._name = values, kind, node, name
 
     def __len__(self):
         return len(self._values)
@@ -161,7 +161,9 @@ class Observed:
     def _change(self, how, *args):
         values = self._values.copy()
         getattr(values, how)(*args)
-        self._save(values)
+        self._kind.check(values)
+        with slicer.util.NodeModify(self._node):
+            self._kind.write(self._node, self._name, values)
         self._values = values
 
     def __eq__(self, other):
@@ -209,7 +211,7 @@ def writer(kind) -> Plain:
             return Reference(kind)
         if kind in (bool, int, float, str) or issubclass(kind, pathlib.PurePath):
             return Plain(kind)
-    raise Exception(f"Unable to create serializer for type: {kind}")  # noqa: TRY002: as Slicer does
+    raise Exception(f"Unable to create serializer for type: {kind}")
 
 
 class Field:

@@ -6,7 +6,6 @@ One mechanism, Qt's own meta-object, serves all classes; what it cannot know is 
 import enum
 import inspect
 import numbers
-import operator
 import os
 import sys
 import traceback
@@ -17,30 +16,11 @@ import shiboken6
 from PySide6 import QtCore
 
 from .records import slotErrors
-
-
-class EnumValue(int):
-    """A value of a Qt enumeration: an int, as in PythonQt, that still knows what it was."""
-
-    def __new__(cls, member):
-        self = int.__new__(cls, member.value)
-        self.member = member
-        return self
-
-    def _combine(self, other, combine):
-        if isinstance(other, EnumValue) and isinstance(self.member, enum.Flag):
-            return EnumValue(combine(self.member, other.member))
-        return combine(int(self), int(other))
-
-    def __or__(self, other):
-        return self._combine(other, operator.or_)
-
-    def __and__(self, other):
-        return self._combine(other, operator.and_)
+from .values import EnumValue, assign
 
 
 def wrap(value):
-    """What PythonQt would return for a value of PySide6: stand-ins for Qt's objects, tuples for lists, ints for enums."""
+    """What PythonQt returns for a value of PySide6: stand-ins for Qt's objects, tuples for lists, ints for enums."""
     if isinstance(value, enum.Enum):
         return EnumValue(value)
     if isinstance(value, (list, tuple)):
@@ -77,7 +57,6 @@ def _key(qtObject) -> int:
 
 
 HOOKS: dict = {}  # method, or (class, method) -> what to do in its place; filled by qt_module
-PROPERTY_HOOKS: dict = {}  # property -> how to set it
 _wrapped: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
 
 
@@ -150,7 +129,10 @@ class QtSignal(PythonSignal):
 
     def connect(self, function, arguments: int | None = None) -> bool:
         slot = Slot(function, arguments)
-        adapter = lambda *args: slot(*args)  # noqa: E731: PySide6 takes a function's own number of arguments only
+
+        def adapter(*args):  # PySide6 would give an object as many arguments as its __call__ names
+            slot(*args)
+
         self.slots.append((function, adapter, arguments))
         return bool(QtCore.QObject.connect(self.owner, QtCore.SIGNAL(self.signature), adapter))
 
@@ -168,7 +150,7 @@ class QtSignal(PythonSignal):
 
 
 def signal(owner, name: str):
-    """The signal of that name, or with that C++ signature, of a Qt object or of a Python one; AttributeError if none."""
+    """The signal of that name, or with that C++ signature, of an object; AttributeError if there is none."""
     bare, _, arguments = name.partition("(")
     declared = inspect.getattr_static(type(owner), bare, None)
     if isinstance(declared, Signal):
@@ -210,9 +192,6 @@ class StandInType(type):
             return Method(None, name, member)
         raise AttributeError(f"{cls.standsFor} has no attribute named '{name}'")
 
-    def __repr__(cls):
-        return f"<class 'PythonQt.{cls.__module__}.{cls.__name__}'>"
-
 
 class Method:
     """A method of a Qt object: takes and gives what PythonQt would."""
@@ -222,10 +201,11 @@ class Method:
 
     def __call__(self, *args):
         _check(self.function, args)
+        plain = [unwrap(value) for value in args]
         try:
-            return wrap(self.function(*[unwrap(value) for value in args]))
+            return wrap(self.function(*plain))
         except (TypeError, NotImplementedError) as error:
-            if "called with wrong argument" in str(error) or "not enough arguments" in str(error):
+            if inspect.isbuiltin(self.function):  # errors of slots do not come here, so the arguments were wrong
                 raise ValueError(f"Called {self.__name__} with wrong arguments: {args}") from error
             raise
 
@@ -302,7 +282,7 @@ class StandIn(metaclass=StandInType):
         qtObject = self._alive()
         found = _property(qtObject, name)
         if found is not None:
-            _setProperty(self, qtObject, found, value)
+            assign(qtObject, found, value, value if isinstance(value, os.PathLike) else unwrap(value))
         elif type(self)._qtClass is not None and "_qtClass" not in vars(type(self)):
             object.__setattr__(self, name, value)  # a Python class derived from a Qt class has attributes of its own
         elif inspect.getattr_static(type(qtObject), name, None) is not None:
@@ -354,34 +334,6 @@ def _property(qtObject, name):
     return qtObject.metaObject().property(index) if index >= 0 else None
 
 
-_TAKES = {"QString": str, "bool": bool, "double": numbers.Real, "float": numbers.Real, "QStringList": (list, tuple)}
-
-
-def _setProperty(standin, qtObject, found, value) -> None:
-    name, kind = found.name(), found.typeName()
-    if not found.isWritable():
-        raise AttributeError(f"Property '{name}' of {standin.standsFor} object is not writable")
-    plain = value if isinstance(value, os.PathLike) else unwrap(value)
-    if found.isEnumType() or found.isFlagType():
-        fits = isinstance(value, int) and not isinstance(value, bool)
-        plain = int(value) if fits else value
-    elif kind in ("int", "uint", "qlonglong"):  # a float without fraction is taken: nothing gets lost
-        fits = isinstance(value, numbers.Real) and not isinstance(value, bool) and value == int(value)
-        plain = int(value) if fits else value
-    elif kind in _TAKES:
-        fits = isinstance(value, _TAKES[kind]) and (kind == "bool" or not isinstance(value, bool))
-        fits = fits and (kind != "QStringList" or all(isinstance(item, str) for item in value))
-        plain = float(plain) if fits and kind in ("double", "float") else plain
-    else:
-        fits = kind == "QVariant" or type(plain).__name__ == kind.rstrip("*")
-    if fits and name in PROPERTY_HOOKS:
-        PROPERTY_HOOKS[name](qtObject, plain)
-    elif not fits or not qtObject.setProperty(name, plain):
-        raise AttributeError(
-            f"Property '{name}' of type '{kind}' does not accept an object of type {type(value).__name__} ({value!r})"
-        )
-
-
 _standIns: dict[type, type] = {}
 
 
@@ -389,25 +341,20 @@ def standIn(qtClass: type) -> type:
     """The class that stands for a class of PySide6, or for a widget of CTK or MRML written here on top of it."""
     if qtClass not in _standIns:
         known = getattr(qtClass, "_slicer", False) or qtClass.__module__.startswith("PySide6")
-        bases = [base for base in qtClass.__mro__[1:] if base.__module__.startswith("PySide6") or hasattr(base, "_slicer")]
+        bases = [
+            base for base in qtClass.__mro__[1:] if base.__module__.startswith("PySide6") or hasattr(base, "_slicer")
+        ]
         if not known:
             _standIns[qtClass] = standIn(bases[0])
         else:
             base = standIn(bases[0]) if bases else StandIn
-            members = {"_qtClass": qtClass, "standsFor": qtClass.__name__, "__module__": qtClass.__module__}
+            members = {"_qtClass": qtClass, "standsFor": qtClass.__name__, "__module__": _module(qtClass)}
             _standIns[qtClass] = StandInType(qtClass.__name__, (base,), members)
     return _standIns[qtClass]
 
 
-def prop(kind, default, changed: str = ""):
-    """A Q_PROPERTY of a stand-in widget that keeps its value and then calls the widget's method `changed`."""
-    key = object()
-
-    def get(self):
-        return self.__dict__.get(key, default)
-
-    def put(self, value):
-        self.__dict__[key] = value
-        getattr(self, changed)() if changed else None
-
-    return QtCore.Property(kind, get, put)
+def _module(qtClass) -> str:
+    """Where PythonQt has the class: all of Qt's widgets are in its QtGui."""
+    library = qtClass.__module__.rsplit(".", 1)[-1]
+    names = {"QtWidgets": "QtGui", "ctk_widgets": "CTKWidgets", "mrml_widgets": "qMRMLWidgets"}
+    return f"PythonQt.{names.get(library, library)}"

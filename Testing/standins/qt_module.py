@@ -5,8 +5,9 @@ import types
 
 from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
 
-from .properties import HOOKS, PROPERTY_HOOKS, Signal, standIn
+from .properties import HOOKS, Signal, standIn
 from .records import answers, shown
+from .values import PROPERTY_HOOKS
 
 
 def setToolTip(widget, text: str) -> None:

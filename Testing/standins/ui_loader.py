@@ -2,6 +2,7 @@
 
 import xml.etree.ElementTree as ElementTree
 
+import shiboken6
 from PySide6 import QtCore, QtUiTools, QtWidgets
 
 from . import ctk_widgets, mrml_widgets
@@ -9,6 +10,17 @@ from .properties import unwrap, wrap
 from .qt_module import setToolTip
 
 WIDGETS = ctk_widgets.WIDGETS | mrml_widgets.WIDGETS
+roots: list[
+    QtWidgets.QWidget
+] = []  # kept till `clear`: Python's garbage collector must not take one while it is painted
+
+
+def clear() -> None:
+    """Let all that was loaded go."""
+    for root in roots:
+        if shiboken6.isValid(root):
+            root.deleteLater()
+    roots.clear()
 
 
 class _Loader(QtUiTools.QUiLoader):
@@ -46,7 +58,11 @@ class QUiLoader:
         if loader.unknown:
             raise RuntimeError(f"no stand-in for {', '.join(loader.unknown)}")
         root._made = loader.made
-        names = {root.objectName(): root, **{child.objectName(): child for child in root.findChildren(QtWidgets.QWidget)}}
+        roots.append(root)
+        names = {
+            root.objectName(): root,
+            **{child.objectName(): child for child in root.findChildren(QtWidgets.QWidget)},
+        }
         for name, className, properties in expected:
             for wrong in [p for p in properties if names[name].metaObject().indexOfProperty(p) < 0]:
                 raise RuntimeError(f"{name} is a {className}, which has no property {wrong}")
