@@ -69,6 +69,11 @@ class Hook(list):
         """Call ``function`` from now on."""
         self.append(function)
 
+    def disconnect(self, function: Callable[..., Any]) -> None:
+        """Call ``function`` no more; nothing happens where it was not connected."""
+        if function in self:
+            self.remove(function)
+
     def __call__(self, *arguments: Any) -> None:
         """Call them all."""
         for function in list(self):
@@ -86,12 +91,14 @@ class Job:
         state: running, done, cancelled or failed.
         progress: the newest ``JobProgress``.
         progressed: called with the job whenever progress was read.
+        logged: called with the job whenever lines were added to the log.
         finished: called with the job once it has ended, in whatever way.
         result: what the command handed back, a dict.
         value: what ``load`` made of the result, once done.
         error: why the job failed, None otherwise.
         log: the last lines the child printed, without the events.
         log_path: file with the whole output.
+        awaited: whether somebody waits for it, who is told its error.
     """
 
     def __init__(
@@ -121,7 +128,8 @@ class Job:
         self.title = title or str(next(iter(arguments), "job"))
         self.state = JobState.RUNNING
         self.progress = JobProgress()
-        self.progressed, self.finished = Hook(), Hook()
+        self.progressed, self.logged, self.finished = Hook(), Hook(), Hook()
+        self.awaited = False
         self.result: dict[str, Any] = {}
         self.value: Any = None
         self.error: SkullGANError | None = None
@@ -131,6 +139,7 @@ class Job:
         self.log_path = Path(self._folder.name) / "log.txt"
         self._sentinel = Path(self._folder.name) / "cancel"
         self._events: list[dict[str, Any]] = []
+        self._has_new_log = False
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._line = ""
         self._asked_at: float | None = None
@@ -228,6 +237,7 @@ class Job:
             Cancelled: it was cancelled.
             TimeoutError: it still runs.
         """
+        self.awaited = True
         end = None if timeout is None else time.monotonic() + timeout
         while self.poll():
             if end is not None and time.monotonic() > end:
@@ -272,6 +282,9 @@ class Job:
                 break
         if everything:
             self._take(self._decoder.decode(b"", final=True) + "\n")
+        if self._has_new_log:
+            self._has_new_log = False
+            self.logged(self)
         events, self._events = self._events, []
         for event in events:
             self._apply(event)
@@ -284,6 +297,7 @@ class Job:
                 self._events.append(event)
             elif line.strip():
                 self.log.append(line[:LOG_LINE_LENGTH])
+                self._has_new_log = True
         if len(self._line) > READ_BYTES:  # no end of line for megabytes: not ours, and not worth memory
             self.log.append(self._line[:LOG_LINE_LENGTH])
             self._line = ""

@@ -25,8 +25,8 @@ def main() -> None:
     options = parser.parse_args()
     slicer_host.start(gui=True)
     slicer_host.load_module("SkullGAN")
-    with tempfile.TemporaryDirectory(prefix="SkullGAN-") as folder:
-        widget = fill(Path(folder), options.images)
+    with tempfile.TemporaryDirectory() as folder:
+        widget = fill(Path(folder) / "SkullGAN", options.images)
         sections = ("prepare", "train", "generate", "evaluate")
         for name in sections:
             getattr(widget.ui, f"{name}CollapsibleButton").collapsed = False
@@ -40,7 +40,7 @@ def fill(folder: Path, images: int):
 
     from SkullGANSlicer import panel
 
-    panel.HOME = folder
+    panel.home = lambda: str(folder)
     widget = slicer_host.open_panel()
     until(lambda: widget.panel.status.found)
     widget.logic.phantom()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from SkullGANLib.errors import InputError
-from SkullGANLib.jobs import Hook, Job
+from SkullGANLib.jobs import Job
 
 from . import inputs, scene, views
 from .inputs import openDataset
@@ -30,14 +30,7 @@ class Logic(JobRunner):
     Long work runs in a child process, one job at a time. With ``wait=True`` (the default) a call returns the result or
     raises ``SkullGANError``; with ``wait=False`` it returns a ``Job`` with ``progress``, ``cancel()``, the hook
     ``finished`` and, once done, ``value``. Keyword arguments have the names of the command line's options.
-
-    Attributes:
-        shown: hook called with (what, value) once results are in the scene.
     """
-
-    def __init__(self) -> None:
-        JobRunner.__init__(self)
-        self.shown = Hook()
 
     # prepare ----------------------------------------------------------------------------------------------------------
 
@@ -295,9 +288,11 @@ class Logic(JobRunner):
             raise InputError(f"There is no segment {row} among {len(hu)}.", "Segments count from 0.")
         values = {name: column[row] for name, column in table.items()}
         name = f"Segment {row} {values.get('region', '')} {values.get('side', '')}".strip()
-        return scene.placeSegment(
+        node = scene.placeSegment(
             np.asarray(hu[row]), values, spacing_mm=spacing_mm, thickness_mm=thickness_mm, name=name
         )
+        node.SetAttribute(inputs.KIND_ATTRIBUTE, "placed")
+        return node
 
     # evaluate ---------------------------------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from .widgets import Bindings
 from .words import withoutDashes
 
 ERROR_LINES = 40
+CANCELLABLE = ("Preview", "Prepare", "Train", "Generate", "Export", "Evaluate")  # jobs with a button in the panel
 FOLDERS = {
     "datasetPath": "segments",
     "runPath": "run",
@@ -56,7 +57,7 @@ class Panel:
         self.generate = GenerateSection(self)
         self.evaluate = EvaluateSection(self)
         self.sections = [self.status, self.job, self.prepare, self.train, self.generate, self.evaluate]
-        logic.started.append(self.onJobStarted)
+        logic.started.connect(self.onJobStarted)
         if logic.busy:  # the module was reloaded while a job runs
             self.onJobStarted(logic.job)
 
@@ -69,12 +70,11 @@ class Panel:
 
     def cleanup(self) -> None:
         """The module is closed or reloaded; a running job goes on."""
-        self.logic.started.remove(self.onJobStarted)
+        self.logic.started.disconnect(self.onJobStarted)
         if self.logic.job is not None:
-            for hook, function in ((self.logic.job.progressed, self.onJobProgressed),
-                                   (self.logic.job.finished, self.onJobFinished)):  # fmt: skip
-                if function in hook:
-                    hook.remove(function)
+            self.logic.job.progressed.disconnect(self.onJobProgressed)
+            self.logic.job.logged.disconnect(self.job.jobLogged)
+            self.logic.job.finished.disconnect(self.onJobFinished)
         for section in self.sections:
             section.cleanup()
 
@@ -118,12 +118,14 @@ class Panel:
     def why(self, *reasons: str) -> str:
         """The first reason against starting a job, as a sentence; empty when there is none."""
         busy = self.logic.busy
-        return next(
-            filter(None, (self.status.why(), busy and _("{busy} Cancel it first.").format(busy=busy), *reasons)), ""
-        )
+        if busy and self.logic.job.title in CANCELLABLE:
+            busy = _("{busy} Cancel it first.").format(busy=busy)
+        return next(filter(None, (self.status.why(), busy, *reasons)), "")
 
     def toggle(self, title: str, start: Callable[[], Any]) -> None:
         """What a start button does: start, or cancel the job of this title."""
+        if self.parameters is None:  # the scene is being closed
+            return
         job = self.logic.job
         if job is not None and job.running and job.title == title:
             job.cancel()
@@ -139,6 +141,9 @@ class Panel:
             return None
         except SkullGANError as error:
             self.showError(error)
+        except OSError as error:
+            text = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ") + "."
+            self.showError(SkullGANError(text, _("Check that the path exists and that you may write there.")))
         except Exception as error:
             import traceback
 
@@ -150,8 +155,9 @@ class Panel:
 
     def onJobStarted(self, job: Job) -> None:
         """A job was started here or in the console."""
-        job.progressed.append(self.onJobProgressed)
-        job.finished.append(self.onJobFinished)
+        job.progressed.connect(self.onJobProgressed)
+        job.logged.connect(self.job.jobLogged)
+        job.finished.connect(self.onJobFinished)
         for section in self.sections:
             section.jobStarted(job)
         self.update()
@@ -164,7 +170,7 @@ class Panel:
         for section in self.sections:
             section.jobFinished(job)
         self.update()
-        if job.state is JobState.FAILED:
+        if job.state is JobState.FAILED and not job.awaited:
             self.showError(job.error, job.log_text(ERROR_LINES))
 
     def showError(self, error: SkullGANError, details: str = "") -> None:
@@ -186,6 +192,8 @@ class Panel:
 
     def browse(self, name: str, caption: str) -> None:
         """Let the user choose a file for a path that may be a folder too."""
+        if self.parameters is None:
+            return
         path = qt.QFileDialog.getOpenFileName(slicer.util.mainWindow(), caption, getattr(self.parameters, name))
         if path:
             setattr(self.parameters, name, path)

@@ -22,6 +22,7 @@ WITHOUT_SCENE = ("Train", "Export")  # jobs whose results need no scene
 # kept with the library, which a reload of the module leaves alone
 _current: list[Job | None] = jobs.__dict__.setdefault("_current_of_slicer", [None])
 _started: Hook = jobs.__dict__.setdefault("_started_of_slicer", Hook())
+_shown: Hook = jobs.__dict__.setdefault("_shown_of_slicer", Hook())
 
 
 class JobRunner:
@@ -29,10 +30,11 @@ class JobRunner:
 
     Attributes:
         started: hook called with every job that starts, whoever starts it.
+        shown: hook called with (what, value) once results of a job are in the scene.
     """
 
     def __init__(self) -> None:
-        self.started = _started
+        self.started, self.shown = _started, _shown
         callAtQuit("SkullGAN jobs", _stopJob)
         self._kept: list[tempfile.TemporaryDirectory] = []
 

@@ -26,8 +26,8 @@ class EvaluateSection(Section):
                              (ui.reportPathLineEdit, "reportPath")):  # fmt: skip
             bindings.path(widget, name)
         ui.evaluateButton.clicked.connect(lambda checked=False: panel.toggle("Evaluate", self.onEvaluate))
-        ui.openReportButton.clicked.connect(lambda checked=False: panel.openPath(self._page()))
-        self.logic.shown.append(self.onShown)
+        ui.openReportButton.clicked.connect(lambda checked=False: panel.attempt(self.onOpen))
+        self.logic.shown.connect(self.onShown)
 
     def update(self) -> None:
         self.startButton(
@@ -41,7 +41,7 @@ class EvaluateSection(Section):
         )
 
     def cleanup(self) -> None:
-        self.logic.shown.remove(self.onShown)
+        self.logic.shown.disconnect(self.onShown)
 
     def forget(self) -> None:
         fillTable(self.ui.metricsTable, {})
@@ -63,6 +63,9 @@ class EvaluateSection(Section):
         if what == "report":
             rows = value["rows"]
             fillTable(self.ui.metricsTable, {name: [row[j] for row in rows] for j, name in enumerate(HEADINGS)})
+
+    def onOpen(self) -> None:
+        self.panel.openPath(os.path.join(self.panel.saved().reportPath, "report.html"))
 
     def _page(self) -> str:
         return os.path.join(self.parameters.reportPath, "report.html")

@@ -19,7 +19,7 @@ from . import views
 from .inputs import KIND_ATTRIBUTE, openDataset
 from .section import Section
 from .widgets import fillChoices, fillTable
-from .words import spoken
+from .words import heading, spoken
 
 if TYPE_CHECKING:
     from .panel import Panel
@@ -51,7 +51,7 @@ class GenerateSection(Section):
         ui.generateButton.clicked.connect(lambda checked=False: panel.toggle("Generate", self.onGenerate))
         ui.exportButton.clicked.connect(lambda checked=False: panel.toggle("Export", self.onExport))
         ui.segmentsTable.currentCellChanged.connect(lambda row, *_: panel.attempt(lambda: self.onRow(row)))
-        self.logic.shown.append(self.onShown)
+        self.logic.shown.connect(self.onShown)
 
     def shipped(self) -> list[Path]:
         """Folders of the models that came with the extension."""
@@ -80,7 +80,7 @@ class GenerateSection(Section):
         )
 
     def cleanup(self) -> None:
-        self.logic.shown.remove(self.onShown)
+        self.logic.shown.disconnect(self.onShown)
 
     def forget(self) -> None:
         self._volume = None
@@ -106,9 +106,10 @@ class GenerateSection(Section):
             self._volume = value[0]
             table = openDataset(self._volume).table
             names = [*SHOWN, *(name for name in table if name.startswith("asked_"))]
-            fillTable(self.ui.segmentsTable, {name.replace("_", " "): table[name] for name in names if name in table})
+            fillTable(self.ui.segmentsTable, {heading(name): table[name] for name in names if name in table})
             views.showVolume(self._volume)
             views.jumpToSlice(self._volume, 0)
+            self.panel.update()
 
     def onRow(self, row: int) -> None:
         """A row was chosen: show that segment."""
@@ -176,7 +177,7 @@ class GenerateSection(Section):
         layout = qt.QFormLayout(self._conditionsBox)
         self.ui.conditionsWidget.layout().addWidget(self._conditionsBox)
         self._conditions = {}
-        saved = json.loads(self.parameters.conditions or "{}")
+        saved = savedConditions(self.parameters.conditions, conditions)
         for name, condition in conditions.items():
             unit = ""
             if condition.kind == "category":
@@ -188,7 +189,7 @@ class GenerateSection(Section):
             else:
                 unit = condition.unit
                 widget = ctk.ctkRangeWidget()
-                step = (condition.maximum - condition.minimum) / STEPS
+                step = (condition.maximum - condition.minimum) / STEPS or 1.0
                 widget.decimals = max(0, math.ceil(-math.log10(step)))
                 widget.singleStep = step
                 widget.setRange(condition.minimum, condition.maximum)
@@ -226,6 +227,24 @@ class GenerateSection(Section):
         if self._card is None and Path(path).suffix not in (".pth", ".pt"):
             return self.ui.modelLabel.text or _("There is no model in the folder that was chosen.")
         return "" if parameters.syntheticPath else _("Choose a folder for the synthetic data set.")
+
+
+def savedConditions(text: str, conditions: dict[str, Any]) -> dict[str, Any]:
+    """What was asked for before, as far as it can be asked of a model with these conditions."""
+    try:
+        saved = json.loads(text)
+    except ValueError:
+        return {}
+    kept = {}
+    for name, condition in conditions.items():
+        asked = saved.get(name) if isinstance(saved, dict) else None
+        if condition.kind == "category":
+            if asked in condition.values:
+                kept[name] = asked
+        elif isinstance(asked, list) and len(asked) == 2 and all(isinstance(x, (int, float)) for x in asked):
+            low, high = (min(max(x, condition.minimum), condition.maximum) for x in sorted(asked))
+            kept[name] = (low, high)
+    return kept
 
 
 def modelsBeside(runPath: str) -> list[Path]:

@@ -48,6 +48,9 @@ class JobSection(Section):
         self.ui.jobLabel.text = ", ".join(words)
         self.ui.jobProgressBar.maximum = progress.maximum
         self.ui.jobProgressBar.value = progress.value
+
+    def jobLogged(self, job: Job) -> None:
+        """The child has printed something."""
         if time.monotonic() - self._logShown > LOG_SECONDS:
             self._showLog(job)
 

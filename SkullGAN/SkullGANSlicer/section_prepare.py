@@ -15,7 +15,7 @@ from .inputs import KIND_ATTRIBUTE, openDataset
 from .results import Preview
 from .section import Section
 from .widgets import allow, fillTable
-from .words import withoutDashes
+from .words import heading, withoutDashes
 
 if TYPE_CHECKING:
     from .panel import Panel
@@ -44,7 +44,7 @@ class PrepareSection(Section):
         ui.prepareButton.clicked.connect(lambda checked=False: panel.toggle("Prepare", self.onPrepare))
         ui.placeButton.clicked.connect(lambda checked=False: panel.attempt(self.onPlace))
         ui.piecesTable.currentCellChanged.connect(lambda row, *_: panel.attempt(lambda: self.onRow(row)))
-        self.logic.shown.append(self.onShown)
+        self.logic.shown.connect(self.onShown)
 
     def update(self) -> None:
         why = self._why()
@@ -53,14 +53,15 @@ class PrepareSection(Section):
             _("Show skull, cutting squares and pieces; no data set is written."),
         )  # fmt: skip
         self.startButton(
-            self.ui.prepareButton, "Prepare", _("Prepare"), why, _("Cut the volumes and write the data set.")
-        )
+            self.ui.prepareButton, "Prepare", _("Prepare"), why or self._whyNoFolder(),
+            _("Cut the volumes and write the data set."),
+        )  # fmt: skip
         chosen = self.ui.piecesTable.currentRow() >= 0
         why = "" if chosen else _("Choose a row of the table above: there is one after Preview or Prepare.")
         allow(self.ui.placeButton, why, _("Put the chosen piece back into the scene, where it was cut."))
 
     def cleanup(self) -> None:
-        self.logic.shown.remove(self.onShown)
+        self.logic.shown.disconnect(self.onShown)
 
     def forget(self) -> None:
         self._preview = self._folder = None
@@ -120,7 +121,7 @@ class PrepareSection(Section):
 
     def _fill(self, table: dict[str, Any], spacingMm: float) -> None:
         self._table, self._spacingMm = table, spacingMm
-        fillTable(self.ui.piecesTable, {name.replace("_", " "): table[name] for name in SHOWN if name in table})
+        fillTable(self.ui.piecesTable, {heading(name): table[name] for name in SHOWN if name in table})
         self.panel.update()
 
     def _sources(self) -> list[Any]:
@@ -149,7 +150,10 @@ class PrepareSection(Section):
             return _("A skull mask or a head frame is for a single volume: choose one, or take them away.")
         if parameters.scansPath and parameters.skullMask:
             return _("A skull mask needs its volume in the scene.")
-        return "" if parameters.datasetPath else _("Choose a folder for the data set.")
+        return ""
+
+    def _whyNoFolder(self) -> str:
+        return "" if self.parameters.datasetPath else _("Choose a folder for the data set.")
 
     def _whyNoPreview(self) -> str:
         return _("A preview is of one volume: choose one.") if len(self._sources()) > 1 else ""

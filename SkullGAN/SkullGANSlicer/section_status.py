@@ -48,6 +48,7 @@ class StatusSection(Section):
             self._say(_("Python packages are missing: {names}.").format(names=", ".join(self.missing)))
         else:
             self._say(_("Looking at this machine..."))
+            self._stopQuery()
             try:
                 self._query = self.logic.doctor(wait=False, finished=self.onAnswer)
             except SkullGANError as error:
@@ -82,8 +83,11 @@ class StatusSection(Section):
         self.ask()
 
     def cleanup(self) -> None:
+        self._stopQuery()
+
+    def _stopQuery(self) -> None:
         if self._query is not None and self._query.running:
-            self._query.finished.remove(self.onAnswer)
+            self._query.finished.disconnect(self.onAnswer)
             self._query.kill()
 
     def _say(self, *lines: str) -> None:

@@ -48,7 +48,7 @@ class TrainSection(Section):
         ui.initFileButton.clicked.connect(lambda checked=False: panel.browse("initPath", _("Choose a model")))
         ui.trainButton.clicked.connect(lambda checked=False: panel.toggle("Train", self.onTrain))
         ui.estimateButton.clicked.connect(lambda checked=False: panel.attempt(self.onEstimate))
-        ui.openRunButton.clicked.connect(lambda checked=False: panel.openPath(self.parameters.runPath))
+        ui.openRunButton.clicked.connect(lambda checked=False: panel.openPath(panel.saved().runPath))
 
     def update(self) -> None:
         parameters = self.parameters
@@ -56,19 +56,19 @@ class TrainSection(Section):
         for widget in (self.ui.initPathLineEdit, self.ui.initFileButton):
             widget.enabled = parameters.init == FOLDER
         resumes = self._resumes()
-        estimating = self._estimate is not None and self._estimate.running
         if self._asked() != self._estimated:
             self.ui.estimateLabel.text = ""
         why = self.panel.status.whyNoTorch() or self._why()
-        if estimating and self._startAfterwards:
-            why = why or _("The training starts as soon as a few steps were timed.")
+        whyNoRun = "" if parameters.runPath else _("Choose a folder for the run.")
+        if self._isEstimating() and self._startAfterwards is not None:
+            whyNoRun = whyNoRun or _("The training starts as soon as a few steps were timed.")
         self.startButton(
-            self.ui.trainButton, "Train", _("Resume") if resumes else _("Train"), why,
+            self.ui.trainButton, "Train", _("Resume") if resumes else _("Train"), why or whyNoRun,
             _("Go on with the run in the folder.") if resumes else _("Start the training."),
         )  # fmt: skip
         allow(
             self.ui.estimateButton,
-            _("An estimate is being made.") if estimating else self.panel.why(why),
+            _("An estimate is being made.") if self._isEstimating() else self.panel.why(why),
             _("Time a few steps on the device and say what the training needs."),
         )
         there = os.path.isdir(parameters.runPath)
@@ -91,20 +91,25 @@ class TrainSection(Section):
         if self._resumes() or (self._timed and self._asked() == self._estimated):
             self._stopEstimate()
             start()
-        else:
-            self._startAfterwards = start  # as chosen now, whatever is chosen or shown meanwhile
+            return
+        if not (self._isEstimating() and self._asked() == self._estimated):
             self.onEstimate()
+        self._startAfterwards = start  # as chosen now, whatever is chosen or shown meanwhile
 
     def onEstimate(self) -> None:
-        self._estimated, self._timed = self._asked(), False
-        self.ui.estimateLabel.text = _("Timing a few steps...")
+        if self.parameters is None:  # the scene is being closed
+            return
+        self._stopEstimate()
+        asked = self._asked()
         self._estimate = self.logic.estimate(
             self.parameters.trainDataPath, **self._options(), wait=False, finished=self.onEstimated
         )
+        self._estimated, self._timed = asked, False
+        self.ui.estimateLabel.text = _("Timing a few steps...")
 
     def onEstimated(self, job: Job) -> None:
         start, self._startAfterwards = self._startAfterwards, None
-        self._timed = job.state is JobState.DONE
+        self._timed = job.state is JobState.DONE and "memory_gib" in job.result
         text = estimateText(job.result) if self._timed else withoutDashes(str(job.error or ""))
         self.ui.estimateLabel.text = text
         if start is not None and job.error is not None:
@@ -113,9 +118,13 @@ class TrainSection(Section):
             self.panel.attempt(start)
         self.panel.update()
 
+    def _isEstimating(self) -> bool:
+        return self._estimate is not None and self._estimate.running
+
     def _stopEstimate(self) -> None:
-        if self._estimate is not None and self._estimate.running:
-            self._estimate.finished.remove(self.onEstimated)
+        self._startAfterwards = None
+        if self._isEstimating():
+            self._estimate.finished.disconnect(self.onEstimated)
             self._estimate.kill()
 
     def _mayStart(self, found: dict[str, Any]) -> bool:
@@ -174,6 +183,8 @@ class TrainSection(Section):
             for preset in found.get("presets", [])
             if preset["family"] == self.parameters.family
         ]
+        if presets and parameters.preset not in (name for _title, name in presets):  # of another family
+            parameters.preset = presets[0][1]
         fillChoices(self.ui.presetComboBox, presets or [("compact", "compact")], parameters.preset)
         shipped = self.panel.generate.shipped()
         fillChoices(
@@ -214,7 +225,7 @@ class TrainSection(Section):
             return _("The folder under Data set holds no segment data set.")
         if parameters.init == FOLDER and not os.path.exists(parameters.initPath):
             return _("Choose the model to start from.")
-        return "" if parameters.runPath else _("Choose a folder for the run.")
+        return ""
 
 
 def estimateText(found: dict[str, Any], *, rich: bool = True) -> str:

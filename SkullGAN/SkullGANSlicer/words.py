@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+UNITS = ("mm", "HU", "deg")  # that names of columns end in
+
 
 def cellText(value: Any) -> str:
     """A value as a person reads it; nothing for NaN."""
@@ -28,6 +30,12 @@ def spoken(name: str, unit: str = "") -> str:
     """The name of a column in words, with its unit: ``thickness_mm`` and ``mm`` are "thickness (mm)"."""
     words = name.removesuffix(f"_{unit.lower().replace('1/', 'per_')}") if unit else name
     return words.replace("_", " ") + (f" ({unit})" if unit else "")
+
+
+def heading(name: str) -> str:
+    """The name of a table's column as its heading."""
+    unit = next((unit for unit in UNITS if name.endswith(f"_{unit.lower()}")), "")
+    return spoken(name, unit)
 
 
 def withoutDashes(text: str) -> str:

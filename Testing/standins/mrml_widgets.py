@@ -122,7 +122,7 @@ class qMRMLNodeComboBox(QWidget):
 
     def _update(self, caller=None):
         """Bring the list up to date with the scene; the first node is chosen where there is no None."""
-        if self._scene is not None and self._scene.IsBatchProcessing():
+        if self._scene is not None and self._scene.IsImporting():  # IDs and references are not valid before its end
             return
         nodes = [self._scene.GetNthNode(i) for i in range(self._scene.GetNumberOfNodes())] if self._scene else []
         before, self._nodes = self._nodes, [node for node in nodes if self._fits(node)]
@@ -171,7 +171,7 @@ class qMRMLNodeComboBox(QWidget):
         for tag in self._tags:
             self._scene.RemoveObserver(tag)
         self._scene, update = scene, _weakly(self, "_update")
-        events = (Scene.NodeAddedEvent, Scene.NodeRemovedEvent, Scene.EndBatchProcessEvent)
+        events = (Scene.NodeAddedEvent, Scene.NodeRemovedEvent, Scene.EndImportEvent)
         self._tags = [scene.AddObserver(event, update) for event in events] if scene else []
         self.setEnabled(scene is not None)
         self._update()

@@ -1,0 +1,396 @@
+"""The second section of the panel: choices, the estimate, what a running training shows, resuming."""
+
+from __future__ import annotations
+
+import pytest
+from test_module_panel import FITS, FOUND, boxItems, tip, workplace
+
+import slicer_host
+
+desk = pytest.fixture(workplace)
+
+OTHERWISE = {"memory_gib": 30.25, "free_gib": 21.7, "fits": False, "images": 6000, "images_per_second": None}
+OTHERWISE |= {"seconds": None, "device": "cuda:0", "advice": "Use a smaller batch."}
+
+
+def estimated(desk, found, code: str = "") -> None:
+    """What an estimate finds from now on; then what a training does."""
+    desk.script("train", "")
+    path = desk._scripts / "train.py"
+    path.write_text(f'if "--dry-run" in arguments: say(result={found!r}); sys.exit()\n{code}', encoding="utf-8")
+
+
+def runs(desk) -> list[list[str]]:
+    """Arguments of every training, without the estimates."""
+    return [call for call in desk.calls("train") if "--dry-run" not in call]
+
+
+def estimates(desk) -> list[list[str]]:
+    return [call for call in desk.calls("train") if "--dry-run" in call]
+
+
+def options(call) -> dict[str, str]:
+    return dict(zip(call[1::2], call[2::2], strict=False))
+
+
+# choices --------------------------------------------------------------------------------------------------------------
+
+
+def test_families_presets_and_devices_are_those_that_the_doctor_found(desk):
+    ui = desk.open().ui
+    assert boxItems(ui.familyComboBox) == [("SkullGAN", "skullgan"), ("Another one", "other")]
+    assert boxItems(ui.presetComboBox) == [("compact: for one GPU", "compact"), ("paper", "paper")]
+    assert boxItems(ui.deviceComboBox) == [
+        ("automatic", "auto"),
+        ("cpu: x86_64, 20.4 GiB free", "cpu"),
+        ("cuda:0: NVIDIA RTX 4090, 21.7 GiB free", "cuda:0"),
+    ]
+    assert boxItems(ui.initComboBox) == [("fresh weights", ""), ("a folder or file", "folder")]
+    assert not ui.initPathLineEdit.enabled
+    ui.initComboBox.currentIndex = 1
+    assert ui.initPathLineEdit.enabled
+
+
+def test_another_family_brings_its_own_presets(desk):
+    # BUG (section_train.py, _fillChoices): the preset of the family before stays chosen, and is trained
+    ui = desk.open().ui
+    ui.familyComboBox.currentIndex = 1
+    assert boxItems(ui.presetComboBox) == [("deep: with conditions", "deep")]
+    assert ui.presetComboBox.currentIndex == 0
+    assert desk.parameters.preset == "deep"
+    ui.familyComboBox.currentIndex = 0
+    assert desk.parameters.preset == ui.presetComboBox.itemData(ui.presetComboBox.currentIndex) == "compact"
+
+
+def test_choices_of_a_saved_scene_wait_for_the_doctor(desk):
+    desk.script("doctor", f'wait("go")\nsay(result={FOUND!r})')
+    ui = desk.open(answered=False).ui
+    desk.parameters.device, desk.parameters.preset = "cuda:0", "paper"
+    desk.release("go")
+    desk.until(lambda: desk.panel.status.found)
+    assert (desk.parameters.device, desk.parameters.preset) == ("cuda:0", "paper")
+    assert ui.deviceComboBox.itemData(ui.deviceComboBox.currentIndex) == "cuda:0"
+    assert ui.presetComboBox.itemData(ui.presetComboBox.currentIndex) == "paper"
+
+
+def test_a_device_that_this_machine_has_not_is_shown_as_what_will_be_asked_for(desk):
+    ui = desk.ready()
+    desk.parameters.device = "cuda:3"
+    assert boxItems(ui.deviceComboBox)[ui.deviceComboBox.currentIndex] == ("cuda:3", "cuda:3")
+    ui.estimateButton.click()
+    desk.until(lambda: ui.estimateButton.enabled)
+    assert options(estimates(desk)[0])["--device"] == "cuda:3"
+    ui.deviceComboBox.currentIndex = 0
+    assert desk.parameters.device == "auto"
+    assert [data for _, data in boxItems(ui.deviceComboBox)] == ["auto", "cpu", "cuda:0"]
+
+
+def test_the_choices_of_the_panel_reach_the_child(desk):
+    ui = desk.ready()
+    ui.presetComboBox.currentIndex, ui.deviceComboBox.currentIndex, ui.initComboBox.currentIndex = 1, 2, 1
+    ui.imagesSpinBox.value = 12_000
+    ui.initPathLineEdit.currentPath = str(desk.folder)
+    desk.script("train", "sys.exit(2)")
+    ui.trainButton.click()
+    desk.until(lambda: runs(desk))
+    desk.idle()
+    (call,) = runs(desk)
+    expected = {"--data": "real", "--out": "new run"}
+    expected = {name: str(desk.folder / path) for name, path in expected.items()} | {"--init": str(desk.folder)}
+    assert options(call) == expected | {"--preset": "paper", "--device": "cuda:0", "--images": "12000"}
+    ui.imagesSpinBox.value, ui.initComboBox.currentIndex = 0, 0
+    assert ui.imagesSpinBox.text == "as the preset"
+    ui.trainButton.click()
+    desk.until(lambda: len(runs(desk)) == 2)
+    assert not {"--images", "--init"} & set(runs(desk)[1])
+
+
+# the estimate ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("found", "words"), [
+    (FITS, "About 2.0 GiB of memory (21.7 GiB are free); 6,000 images at 50.0 images/s take about 2 min on cuda:0."),
+    (OTHERWISE, "<b>About 30.2 GiB of memory (21.7 GiB are free).</b> Use a smaller batch."),
+    ({**FITS, "free_gib": None, "seconds": 90_000.0},
+     "About 2.0 GiB of memory; 6,000 images at 50.0 images/s take about 25.0 h on cuda:0."),
+])  # fmt: skip
+def test_an_estimate_tells_memory_time_and_what_to_do(desk, found, words):
+    ui = desk.ready()
+    estimated(desk, found)
+    ui.estimateButton.click()
+    assert ui.estimateLabel.text == "Timing a few steps..."
+    assert not ui.estimateButton.enabled
+    assert tip(ui.estimateButton) == "An estimate is being made."
+    desk.until(lambda: ui.estimateButton.enabled)
+    assert ui.estimateLabel.text == words
+    assert desk.logic.job is None  # it is no job, and its log is nobody's business
+    ui.imagesSpinBox.value = 999
+    assert ui.estimateLabel.text == ""  # it was for other choices
+
+
+def test_an_estimate_that_fails_says_why(desk):
+    ui = desk.ready()
+    desk.script("train", "")
+    failing = 'say(exit_code=1, error="There is no cuda device 7.", advice="Use --device cpu."); sys.exit(1)'
+    (desk._scripts / "train.py").write_text(failing, encoding="utf-8")
+    ui.estimateButton.click()
+    desk.until(lambda: ui.estimateButton.enabled)
+    assert ui.estimateLabel.text == 'There is no cuda device 7. Use "device" cpu.'
+    assert desk.errors == []
+    ui.trainButton.click()
+    desk.until(lambda: desk.errors)
+    assert desk.errors == [('There is no cuda device 7.\n\nUse "device" cpu.', "")]
+    assert runs(desk) == []
+
+
+def test_a_new_training_is_estimated_once_and_started_when_it_fits(desk):
+    ui = desk.ready()
+    ui.estimateButton.click()
+    desk.until(lambda: ui.estimateButton.enabled)
+    desk.waiting(ui.trainButton, "train")
+    assert (len(estimates(desk)), len(runs(desk))) == (1, 1)
+
+
+def test_while_the_steps_before_a_training_are_timed_the_button_says_so(desk):
+    ui = desk.ready()
+    (desk._scripts / "train.py").write_text(f'wait("timed")\nsay(result={FITS!r})', encoding="utf-8")
+    ui.trainButton.click()
+    assert not ui.trainButton.enabled
+    assert tip(ui.trainButton) == "The training starts as soon as a few steps were timed."
+    desk.until(lambda: len(estimates(desk)) == 1)
+    assert desk.logic.job is None
+    desk.script("train", 'wait("go")')
+    desk.release("timed")
+    desk.until(lambda: ui.trainButton.text == "Cancel")
+
+
+@pytest.mark.parametrize("agreed", [True, False])
+def test_a_training_that_does_not_fit_is_started_only_if_the_user_wants_it(desk, agreed):
+    ui = desk.ready()
+    estimated(desk, OTHERWISE, 'wait("go")')
+    slicer_host.answers["confirmYesNoDisplay"] = agreed
+    ui.trainButton.click()
+    desk.until(lambda: slicer_host.shown)
+    ((kind, text),) = slicer_host.shown
+    assert kind == "confirmYesNoDisplay"
+    assert text.startswith("About 30.2 GiB of memory (21.7 GiB are free).\nUse a smaller batch.")
+    assert "<" not in text
+    assert (desk.logic.job is not None) == agreed
+    assert ui.trainButton.enabled
+    assert ui.trainButton.text == ("Cancel" if agreed else "Train")
+
+
+def test_pressing_train_while_an_estimate_is_made_waits_for_that_one(desk):
+    # BUG (section_train.py, onTrain): a second estimate runs beside the first, so that both are timed too slow, and its
+    # end takes the text of the first away
+    ui = desk.ready()
+    (desk._scripts / "train.py").write_text(f'wait("timed")\nsay(result={FITS!r})', encoding="utf-8")
+    ui.estimateButton.click()
+    desk.until(lambda: len(estimates(desk)) == 1)
+    ui.trainButton.click()
+    desk.script("train", 'wait("go")')
+    desk.release("timed")
+    desk.until(lambda: ui.trainButton.text == "Cancel")
+    assert len(estimates(desk)) == 1
+    assert ui.estimateLabel.text.startswith("About 2.0 GiB")
+
+
+def test_a_training_asked_for_starts_although_another_module_is_shown_meanwhile(desk):
+    ui = desk.ready()
+    (desk._scripts / "train.py").write_text(f'wait("timed")\nsay(result={FITS!r})', encoding="utf-8")
+    ui.trainButton.click()
+    desk.until(lambda: len(estimates(desk)) == 1)
+    desk.widget.parent.exit()
+    desk.script("train", 'wait("go")')
+    desk.release("timed")
+    desk.until(lambda: not desk.panel.train._estimate.running)
+    assert desk.logic.busy == "Train is still running." or desk.errors
+
+
+def test_an_estimate_that_could_not_even_start_leaves_nothing_behind(desk):
+    # BUG (section_train.py, onTrain): _startAfterwards stays set, so that a later estimate starts a training; and the
+    # label goes on saying "Timing a few steps..."
+    from SkullGANLib.errors import ResourceError
+
+    ui = desk.ready()
+    real = desk.logic.estimate
+
+    def full(*arguments, **options):
+        raise ResourceError("The disk is full.", "Free some space.")
+
+    desk.logic.estimate = full
+    ui.trainButton.click()
+    assert desk.errors == [("The disk is full.\n\nFree some space.", "")]
+    assert ui.estimateLabel.text != "Timing a few steps..."
+    desk.logic.estimate = real
+    ui.estimateButton.click()
+    desk.until(lambda: ui.estimateButton.enabled)
+    assert runs(desk) == []
+
+
+# the training ---------------------------------------------------------------------------------------------------------
+
+
+def picture(desk, name: str, colour: str) -> str:
+    """A PNG of 600 x 300 pixels of one colour."""
+    import qt
+
+    image = qt.QImage(600, 300, qt.QImage.Format_RGB32)
+    image.fill(qt.QColor(colour))
+    assert image.save(str(desk.folder / name))
+    return str(desk.folder / name)
+
+
+def training(desk, *events: dict, then: str = 'wait("go")') -> None:
+    """Start a training whose child tells these events; a run is in the folder, so that nothing is estimated before."""
+    (desk.folder / "new run").mkdir(exist_ok=True)
+    (desk.folder / "new run" / "options.json").write_text("{}")
+    desk.script("train", "\n".join(f"say(**{event!r})" for event in events) + f"\n{then}")
+    desk.panel.update()
+    assert desk.ui.trainButton.text == "Resume"
+    assert tip(desk.ui.trainButton) == "Go on with the run in the folder."
+    desk.ui.trainButton.click()
+
+
+STEPS = [
+    {"value": 64, "maximum": 6000, "message": "Training", "loss_generator": 1.5, "images_per_second": 47.6},
+    {"value": 3000, "maximum": 6000, "message": "Training", "loss_generator": 1.25, "images_per_second": 50.0,
+     "remaining_s": 60},
+]  # fmt: skip
+
+
+def losses():
+    """x and generator loss of the only loss plot."""
+    import slicer
+
+    from SkullGANSlicer import scene
+
+    (chart,) = slicer.util.getNodesByClass("vtkMRMLPlotChartNode")
+    columns = scene.tableColumns(chart.GetNthPlotSeriesNode(0).GetTableNode())
+    return list(columns["x"]), list(columns["loss generator"])
+
+
+def test_a_running_training_shows_bar_speed_losses_and_samples(desk):
+    import slicer
+
+    ui = desk.ready()
+    ui.trainCollapsibleButton.collapsed = False
+    STEPS[1]["sample"] = picture(desk, "sample.png", "red")
+    training(desk, *STEPS)
+    desk.until(lambda: ui.jobProgressBar.value == 3000)
+    assert ui.jobProgressBar.maximum == 6000
+    assert ui.jobLabel.text == "Training, 60 s left"
+    assert ui.speedLabel.text == "3,000 of 6,000 images, 50 images/s, 60 s left"
+    assert losses() == ([64, 3000], [1.5, 1.25])
+    (chart,) = slicer.util.getNodesByClass("vtkMRMLPlotChartNode")
+    assert chart.GetName() == "SkullGAN losses"
+    (folder,) = [name for name in hierarchy() if name == "SkullGAN training"] or [""]
+    assert folder == "SkullGAN training"
+    shown = ui.sampleLabel.pixmap.toImage()
+    assert (shown.width(), shown.height()) == (420, 210)
+    assert shown.pixelColor(200, 100).name() == "#ff0000"
+
+
+def hierarchy() -> list[str]:
+    """Names of all items of the subject hierarchy."""
+    import slicer
+    import vtk
+
+    node = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    items = vtk.vtkIdList()
+    node.GetItemChildren(node.GetSceneItemID(), items, True)
+    return [node.GetItemName(items.GetId(i)) for i in range(items.GetNumberOfIds())]
+
+
+def test_the_plot_comes_into_view_once_so_that_the_user_may_leave_it(desk):
+    from SkullGANSlicer import section_train
+
+    ui, brought = desk.ready(), []
+    desk.patch.setattr(section_train, "showPlot", brought.append)
+    training(desk, *STEPS)
+    desk.until(lambda: ui.jobProgressBar.value == 3000)
+    assert len(brought) == 1
+
+
+def test_losses_are_not_plotted_where_they_are_not_wanted(desk):
+    import slicer
+
+    ui = desk.ready()
+    ui.plotCheckBox.checked = False
+    training(desk, *STEPS)
+    desk.until(lambda: ui.jobProgressBar.value == 3000)
+    assert slicer.util.getNodesByClass("vtkMRMLPlotChartNode") == []
+
+
+def test_no_loss_is_missed_while_another_module_is_shown(desk):
+    ui = desk.ready()
+    training(desk, STEPS[0], then=f'wait("on")\nsay(**{STEPS[1]!r})\nwait("go")')
+    desk.until(lambda: ui.jobProgressBar.value == 64)
+    desk.widget.parent.exit()
+    desk.release("on")
+    desk.until(lambda: ui.jobProgressBar.value == 3000)
+    desk.widget.parent.enter()
+    assert losses() == ([64, 3000], [1.5, 1.25])
+
+
+def test_a_training_goes_on_when_the_scene_is_closed_and_its_plot_is_made_anew(desk):
+    import slicer
+
+    ui = desk.ready()
+    run = str(desk.folder / "new run")
+    model = desk.model("trained/model").parent
+    ends = f"say(**{STEPS[1]!r})\nwait('go')\nhand({str(model)!r})"
+    training(desk, STEPS[0], then=f'wait("on")\n{ends}')
+    desk.until(lambda: ui.jobProgressBar.value == 64)
+    slicer.mrmlScene.Clear(0)
+    assert ui.jobLabel.text == "Training"
+    desk.release("on")
+    desk.until(lambda: ui.jobProgressBar.value == 3000)
+    assert losses() == ([64, 3000], [1.5, 1.25])
+    desk.release("go")
+    desk.idle()
+    assert desk.parameters.model == f"{run}/model"
+    assert desk.errors == []
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_the_trained_model_is_offered_and_chosen_to_generate_with(desk, shown):
+    ui = desk.ready()
+    run, model = desk.folder / "new run", desk.model("trained/model").parent
+    samples = run / "samples"
+    samples.mkdir(parents=True)
+    picture(desk, "new run/samples/0006000.png", "blue")
+    training(desk, then=f'wait("go")\nhand({str(model)!r})')
+    if not shown:
+        desk.widget.parent.exit()
+    desk.release("go")
+    desk.idle()
+    if not shown:
+        desk.widget.parent.enter()
+    assert ui.jobLabel.text == "Train: done"
+    assert ui.sampleLabel.pixmap.toImage().pixelColor(200, 100).name() == "#0000ff"
+    assert ("new run, trained here", str(run / "model")) in boxItems(ui.modelComboBox)
+    assert desk.parameters.model == str(run / "model")
+    assert ui.modelLabel.text.startswith("128 x 128 pixels of 0.45 mm, 6,000 images seen.")
+
+
+def test_a_cancelled_training_can_be_resumed_and_its_model_used(desk):
+    ui = desk.ready()
+    run, model = desk.folder / "new run", desk.model("trained/model").parent
+    training(desk, then=f'wait("go", deaf=True)\nhand({str(model)!r})\nsys.exit(2)')
+    ui.trainButton.click()
+    desk.release("go")
+    desk.idle()
+    assert ui.jobLabel.text == "Train: cancelled; what was finished is saved"
+    assert (ui.trainButton.text, ui.trainButton.enabled) == ("Resume", True)
+    assert ("new run, trained here", str(run / "model")) in boxItems(ui.modelComboBox)
+    assert desk.errors == []
+
+
+def test_the_folder_of_the_run_is_opened(desk):
+    ui = desk.ready()
+    (desk.folder / "new run").mkdir()
+    desk.panel.update()
+    ui.openRunButton.click()
+    ((what, (url,)),) = slicer_host.shown
+    assert (what, url.toLocalFile()) == ("openUrl", str(desk.folder / "new run"))
