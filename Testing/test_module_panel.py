@@ -125,17 +125,17 @@ class Desk:
         monkeypatch.setattr(needed, "torch_version", lambda: "2.9.0")
         running._current[0] = None
         running._started.clear()
+        running._shown.clear()
 
     # the child processes
 
-    def script(self, command: str, code: str) -> None:
-        """What the child of a command does: Python with say(**event), option(name), wait(name),
-        hand(folder, **facts).
+    def script(self, command: str, code: str, *, estimate: dict | None = FITS) -> None:
+        """What the child of a command does: Python with say(**event), option(name), wait(name), hand(folder, **facts).
 
-        An estimate of a training is answered with ``FITS`` before that.
+        An estimate of a training is answered with ``estimate`` before that, unless it is None.
         """
-        fits = f'if "--dry-run" in arguments: say(result={FITS!r}); sys.exit()'
-        (self._scripts / f"{command}.py").write_text(f"{fits}\n{code}", encoding="utf-8")
+        timed = f'if "--dry-run" in arguments: say(result={estimate!r}); sys.exit()\n' if estimate is not None else ""
+        (self._scripts / f"{command}.py").write_text(timed + code, encoding="utf-8")
 
     def release(self, name: str) -> None:
         """Let a child go on that waits for this name."""

@@ -77,7 +77,6 @@ def test_prepare_and_preview_say_what_they_lack(desk):
 
 
 def test_a_preview_needs_no_folder_for_a_data_set(desk):
-    # BUG (section_prepare.py, update): the reason against Prepare is given for Preview too, which writes no data set
     desk.ready()
     desk.parameters.datasetPath = ""
     assert say(desk, "previewButton") == (True, TIPS["previewButton"])
@@ -105,7 +104,6 @@ def test_train_and_estimate_say_what_they_lack(desk):
 
 
 def test_an_estimate_needs_no_folder_for_the_run(desk):
-    # BUG (section_train.py, update): the reason against Train is given for Estimate too, which writes no run
     desk.ready()
     desk.parameters.runPath = ""
     assert say(desk, "estimateButton") == (True, TIPS["estimateButton"])
@@ -143,7 +141,6 @@ def test_export_says_what_it_lacks(desk):
 
 
 def test_segments_shown_from_the_console_can_be_exported_at_once(desk):
-    # BUG (section_generate.py, onShown): the buttons are not brought up to date, unlike in section_prepare.py
     desk.open()
     desk.logic.show(desk.dataset("synthetic", "synthetic"))
     assert desk.ui.segmentsTable.rowCount == 3
@@ -204,7 +201,6 @@ def test_the_button_of_the_running_job_cancels_it_and_the_others_name_it(desk, t
 
 
 def test_a_job_that_nobody_can_cancel_here_is_not_said_to_be_cancellable(desk):
-    # BUG (panel.py, why): the phantom of Sample Data has no button in the panel, but "Cancel it first." is the advice
     ui = desk.ready()
     desk.script("phantom", 'say(value=1, maximum=4, message="At work")\nwait("go")')
     seen = []

@@ -117,8 +117,6 @@ def test_the_log_grows_while_the_job_runs(desk):
 
 
 def test_log_lines_are_shown_while_a_child_prints_nothing_else(desk):
-    # BUG (section_job.py): the log is only looked at when progress is told; a child that loads, compiles or warns
-    # for a minute shows nothing
     from SkullGANSlicer import section_job
 
     desk.patch.setattr(section_job, "LOG_SECONDS", 0.0)
@@ -158,7 +156,6 @@ def test_the_log_is_copied_and_saved_whole(desk):
 
 
 def test_a_log_that_cannot_be_saved_is_told_in_words(desk):
-    # BUG (section_job.py, onSaveLog): OSError is shown as "Something unexpected happened" with a traceback
     ui = desk.ready()
     desk.script("prepare", "sys.exit(2)")
     desk.press(ui.previewButton)
@@ -169,7 +166,6 @@ def test_a_log_that_cannot_be_saved_is_told_in_words(desk):
 
 
 def test_an_export_folder_that_cannot_be_made_is_told_in_words(desk):
-    # BUG (section_generate.py, onExport): the same with mkdir
     ui = desk.ready()
     (desk.folder / "file").write_text("")
     desk.parameters.exportPath = str(desk.folder / "file")

@@ -115,8 +115,6 @@ def test_only_what_was_asked_for_reaches_the_child(desk):
 
 
 def test_what_was_asked_of_one_model_does_not_upset_another(desk):
-    # BUG (section_generate.py, _buildConditions): a word where the other model takes a number raises in an observer, as
-    # does a range where it takes a word
     ui = desk.ready()
     other = {
         "region": CONDITIONS["sdr"],
@@ -138,7 +136,6 @@ def test_what_was_asked_of_one_model_does_not_upset_another(desk):
 
 @pytest.mark.parametrize("text", ["", "no json", "null", '["region"]', '{"region": "occipital", "sdr": 3}'])
 def test_conditions_of_a_scene_that_make_no_sense_are_passed_over(desk, text):
-    # BUG (section_generate.py, _buildConditions): what does not fit raises in a slot, and the panel stands still
     ui = desk.ready()
     desk.parameters.conditions = text
     desk.parameters.modelPath = str(desk.model("conditional", conditions=CONDITIONS))
@@ -156,7 +153,6 @@ def test_a_fine_range_can_be_set_in_steps_that_show(desk):
 
 
 def test_a_number_that_is_always_the_same_can_be_asked_for_all_the_same(desk):
-    # BUG (section_generate.py, _buildConditions): the logarithm of a step of 0 raises, and the panel stands still
     ui = desk.ready()
     same = {"thickness_mm": {**CONDITIONS["thickness_mm"], "minimum": 5.0, "maximum": 5.0}}
     desk.parameters.modelPath = str(desk.model("same", conditions=same))

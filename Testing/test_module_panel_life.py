@@ -109,8 +109,6 @@ def test_a_running_job_is_found_again_after_a_reload_and_can_be_cancelled(desk):
 
 
 def test_the_results_of_a_job_that_outlives_a_reload_are_shown_in_the_new_panel(desk):
-    # BUG (logic.py): the results come through the hook "shown" of the logic that started the job, which the old panel
-    # has; the new panel's table stays empty
     desk.ready()
     made = desk.dataset("made", "synthetic", n=5).path
     desk.waiting(desk.ui.generateButton, "generate", f"hand({str(made)!r})")
@@ -167,8 +165,6 @@ def test_cleanup_leaves_no_observers_and_no_hooks(desk):
 
 
 def test_cleanup_may_be_called_twice(desk):
-    # BUG (panel.py, section_*.py, cleanup): hook.remove raises. Slicer calls cleanup when the module is unloaded and
-    # again when its widget is destroyed
     widget = desk.open()
     close(desk)
     widget.cleanup()
@@ -187,15 +183,13 @@ def test_jobs_leave_no_observers_of_the_scene(desk):
 
 def test_nothing_calls_into_a_panel_that_was_cleaned_up(desk):
     # two doctors that were asked, an estimate and a job, all still running
-    # BUG (section_status.py, ask): the first of two doctors is forgotten; its answer comes to a label that is gone
     import slicer
 
     ui = desk.ready()
     desk.script("doctor", f'wait("found")\nsay(result={FOUND!r})')
     ui.refreshButton.click()
     ui.refreshButton.click()
-    desk.script("train", "")
-    (desk._scripts / "train.py").write_text('wait("timed")', encoding="utf-8")
+    desk.script("train", 'wait("timed")', estimate=None)
     ui.estimateButton.click()
     desk.waiting(ui.evaluateButton, "evaluate", "sys.exit(1)")
     desk.until(lambda: desk.calls("train"))
@@ -303,7 +297,6 @@ def test_a_head_that_cannot_be_made_is_told_in_words(desk):
 
 
 def test_a_head_that_fails_with_the_panel_open_is_told_once(desk):
-    # BUG (panel.py, onJobFinished): a job that somebody waits for, who tells its error, is told by the panel as well
     desk.open()
     slicer_host.setTesting(False)
     desk.script("phantom", 'say(exit_code=1, error="The disk is full.", advice="Free some space."); sys.exit(1)')

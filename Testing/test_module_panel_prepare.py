@@ -76,8 +76,7 @@ def test_a_head_is_previewed_and_prepared_by_the_buttons(desk, coarse):
     ui.placeButton.click()
     (placed,) = [node for node in volumes() if node not in before]
     assert np.array_equal(slicer.util.arrayFromVolume(placed)[0], preview.hu[chosen])
-    composite = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed")
-    composite = composite or slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")[0]
+    composite = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")[0]
     assert composite.GetForegroundVolumeID() == placed.GetID()
     assert composite.GetBackgroundVolumeID() == head.GetID()
 
@@ -174,8 +173,7 @@ def test_replacing_a_data_set_is_asked_first(desk):
     assert "--overwrite" in desk.calls("prepare")[0]
     asked = [what for what, _ in slicer_host.shown].count("confirmYesNoDisplay")
     desk.parameters.datasetPath = str(desk.folder / "new")
-    prepared_again = desk.press(ui.prepareButton)
-    assert prepared_again.error is None
+    assert desk.press(ui.prepareButton).error is None
     assert [what for what, _ in slicer_host.shown].count("confirmYesNoDisplay") == asked
 
 

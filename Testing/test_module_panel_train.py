@@ -10,14 +10,8 @@ import slicer_host
 desk = pytest.fixture(workplace)
 
 OTHERWISE = {"memory_gib": 30.25, "free_gib": 21.7, "fits": False, "images": 6000, "images_per_second": None}
+TIMED = f'wait("timed")\nsay(result={FITS!r})'
 OTHERWISE |= {"seconds": None, "device": "cuda:0", "advice": "Use a smaller batch."}
-
-
-def estimated(desk, found, code: str = "") -> None:
-    """What an estimate finds from now on; then what a training does."""
-    desk.script("train", "")
-    path = desk._scripts / "train.py"
-    path.write_text(f'if "--dry-run" in arguments: say(result={found!r}); sys.exit()\n{code}', encoding="utf-8")
 
 
 def runs(desk) -> list[list[str]]:
@@ -52,7 +46,6 @@ def test_families_presets_and_devices_are_those_that_the_doctor_found(desk):
 
 
 def test_another_family_brings_its_own_presets(desk):
-    # BUG (section_train.py, _fillChoices): the preset of the family before stays chosen, and is trained
     ui = desk.open().ui
     ui.familyComboBox.currentIndex = 1
     assert boxItems(ui.presetComboBox) == [("deep: with conditions", "deep")]
@@ -116,7 +109,7 @@ def test_the_choices_of_the_panel_reach_the_child(desk):
 ])  # fmt: skip
 def test_an_estimate_tells_memory_time_and_what_to_do(desk, found, words):
     ui = desk.ready()
-    estimated(desk, found)
+    desk.script("train", "", estimate=found)
     ui.estimateButton.click()
     assert ui.estimateLabel.text == "Timing a few steps..."
     assert not ui.estimateButton.enabled
@@ -130,9 +123,8 @@ def test_an_estimate_tells_memory_time_and_what_to_do(desk, found, words):
 
 def test_an_estimate_that_fails_says_why(desk):
     ui = desk.ready()
-    desk.script("train", "")
     failing = 'say(exit_code=1, error="There is no cuda device 7.", advice="Use --device cpu."); sys.exit(1)'
-    (desk._scripts / "train.py").write_text(failing, encoding="utf-8")
+    desk.script("train", failing, estimate=None)
     ui.estimateButton.click()
     desk.until(lambda: ui.estimateButton.enabled)
     assert ui.estimateLabel.text == 'There is no cuda device 7. Use "device" cpu.'
@@ -153,7 +145,7 @@ def test_a_new_training_is_estimated_once_and_started_when_it_fits(desk):
 
 def test_while_the_steps_before_a_training_are_timed_the_button_says_so(desk):
     ui = desk.ready()
-    (desk._scripts / "train.py").write_text(f'wait("timed")\nsay(result={FITS!r})', encoding="utf-8")
+    desk.script("train", TIMED, estimate=None)
     ui.trainButton.click()
     assert not ui.trainButton.enabled
     assert tip(ui.trainButton) == "The training starts as soon as a few steps were timed."
@@ -167,7 +159,7 @@ def test_while_the_steps_before_a_training_are_timed_the_button_says_so(desk):
 @pytest.mark.parametrize("agreed", [True, False])
 def test_a_training_that_does_not_fit_is_started_only_if_the_user_wants_it(desk, agreed):
     ui = desk.ready()
-    estimated(desk, OTHERWISE, 'wait("go")')
+    desk.script("train", 'wait("go")', estimate=OTHERWISE)
     slicer_host.answers["confirmYesNoDisplay"] = agreed
     ui.trainButton.click()
     desk.until(lambda: slicer_host.shown)
@@ -181,10 +173,8 @@ def test_a_training_that_does_not_fit_is_started_only_if_the_user_wants_it(desk,
 
 
 def test_pressing_train_while_an_estimate_is_made_waits_for_that_one(desk):
-    # BUG (section_train.py, onTrain): a second estimate runs beside the first, so that both are timed too slow, and its
-    # end takes the text of the first away
     ui = desk.ready()
-    (desk._scripts / "train.py").write_text(f'wait("timed")\nsay(result={FITS!r})', encoding="utf-8")
+    desk.script("train", TIMED, estimate=None)
     ui.estimateButton.click()
     desk.until(lambda: len(estimates(desk)) == 1)
     ui.trainButton.click()
@@ -197,7 +187,7 @@ def test_pressing_train_while_an_estimate_is_made_waits_for_that_one(desk):
 
 def test_a_training_asked_for_starts_although_another_module_is_shown_meanwhile(desk):
     ui = desk.ready()
-    (desk._scripts / "train.py").write_text(f'wait("timed")\nsay(result={FITS!r})', encoding="utf-8")
+    desk.script("train", TIMED, estimate=None)
     ui.trainButton.click()
     desk.until(lambda: len(estimates(desk)) == 1)
     desk.widget.parent.exit()
@@ -208,8 +198,6 @@ def test_a_training_asked_for_starts_although_another_module_is_shown_meanwhile(
 
 
 def test_an_estimate_that_could_not_even_start_leaves_nothing_behind(desk):
-    # BUG (section_train.py, onTrain): _startAfterwards stays set, so that a later estimate starts a training; and the
-    # label goes on saying "Timing a few steps..."
     from SkullGANLib.errors import ResourceError
 
     ui = desk.ready()
