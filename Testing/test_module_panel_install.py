@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from test_module_panel import STARTS, tip, workplace
+from test_module_panel import FOUND, STARTS, tip, workplace
 
 import slicer_host
 from SkullGANLib import needed
@@ -149,3 +149,28 @@ def test_slicer_5_10_installs_after_asking_too(desk, agreed):
     assert calls == ([expected] if agreed else [])
     ((text, _),) = desk.errors
     assert text.startswith("Still missing" if agreed else "The installation was declined.\n\n")
+
+
+WRONG = {"what": "There is an NVIDIA GPU, but this torch is built for the CPU only.",
+         "mend": "Install a CUDA build of torch.", "wrong_torch": True}  # fmt: skip
+
+
+def test_a_wrong_build_of_torch_is_replaced_by_one_button(desk):
+    Packages(desk)
+    slicer_host.setPyTorchUtils(True)
+    desk.script("doctor", f"say(result={FOUND | {'problems': [WRONG]}!r})")
+    desk.open()
+    button = desk.ui.installButton
+    desk.until(lambda: desk.panel.status.found)
+    assert "built for the CPU only" in desk.ui.statusLabel.text
+    assert (button.visible, button.text) == (True, "Repair torch")
+    assert "uninstalls torch" in tip(button)
+    slicer_host.answers["confirmOkCancelDisplay"] = False
+    button.click()
+    assert slicer_host.installs == []
+    assert "declined" in desk.errors[0][0]
+    slicer_host.answers["confirmOkCancelDisplay"] = True
+    desk.script("doctor", f"say(result={FOUND!r})")
+    button.click()
+    assert [what for what, _ in slicer_host.installs] == ["uninstallTorch", "installTorch"]
+    desk.until(lambda: not button.visible)

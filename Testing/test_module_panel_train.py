@@ -147,13 +147,24 @@ def test_while_the_steps_before_a_training_are_timed_the_button_says_so(desk):
     ui = desk.ready()
     desk.script("train", TIMED, estimate=None)
     ui.trainButton.click()
-    assert not ui.trainButton.enabled
-    assert tip(ui.trainButton) == "The training starts as soon as a few steps were timed."
+    assert (ui.trainButton.text, ui.trainButton.enabled) == ("Cancel", True)
+    assert tip(ui.trainButton) == "Do not start after all; a few steps are being timed."
     desk.until(lambda: len(estimates(desk)) == 1)
     assert desk.logic.job is None
     desk.script("train", 'wait("go")')
     desk.release("timed")
-    desk.until(lambda: ui.trainButton.text == "Cancel")
+    desk.until(lambda: desk.logic.busy)
+
+
+def test_a_training_can_be_called_off_while_its_first_steps_are_timed(desk):
+    ui = desk.ready()
+    desk.script("train", TIMED, estimate=None)
+    ui.trainButton.click()
+    desk.until(lambda: len(estimates(desk)) == 1)
+    ui.trainButton.click()
+    assert (ui.trainButton.text, ui.trainButton.enabled, ui.estimateLabel.text) == ("Train", True, "")
+    assert not desk.panel.train._estimate.running
+    assert (runs(desk), desk.errors) == ([], [])
 
 
 @pytest.mark.parametrize("agreed", [True, False])
@@ -180,7 +191,7 @@ def test_pressing_train_while_an_estimate_is_made_waits_for_that_one(desk):
     ui.trainButton.click()
     desk.script("train", 'wait("go")')
     desk.release("timed")
-    desk.until(lambda: ui.trainButton.text == "Cancel")
+    desk.until(lambda: desk.logic.busy)
     assert len(estimates(desk)) == 1
     assert ui.estimateLabel.text.startswith("About 2.0 GiB")
 

@@ -155,4 +155,4 @@ def conditionFlags(conditions: Mapping[str, Any] | None) -> list[str]:
 
 def nameOf(path: Path) -> str:
     """A name for people: of the folder that was made for it."""
-    return path.parent.name if path.name in ("model", "synthetic") else path.stem
+    return path.parent.name if path.name == "model" else path.stem

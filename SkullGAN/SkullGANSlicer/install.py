@@ -19,26 +19,33 @@ from SkullGANLib import needed
 from SkullGANLib.errors import ResourceError
 
 
-def explanation(missing: Sequence[str], *, torch: bool) -> str:
+def explanation(missing: Sequence[str], *, torch: bool, replace: bool = False) -> str:
     """What ``install`` would do, as sentences."""
     words = []
     if missing:
         words.append(_("Asks, then installs into Slicer's Python with pip: {names}.").format(names=", ".join(missing)))
-    if torch:
+    if replace:
+        words.append(_("Asks, then uninstalls torch and installs the build for this machine: up to 3 GB."))
+    elif torch:
         words.append(_("Asks, then installs torch through the PyTorch extension: some 200 MB to 3 GB are downloaded."))
     return " ".join(words)
 
 
-def install(missing: Sequence[str], *, torch: bool) -> None:
+def install(missing: Sequence[str], *, torch: bool, replace: bool = False) -> None:
     """Install after asking; nothing that Slicer bundles is changed.
+
+    Args:
+        missing: requirements for pip.
+        torch: whether to install torch.
+        replace: whether to uninstall the torch that is there before.
 
     Raises:
         ResourceError: declined, or something is still missing afterwards.
     """
     if missing:
         _installPackages(list(missing))
-    if torch:
-        _installTorch()
+    if torch or replace:
+        _installTorch(replace=replace)
     importlib.invalidate_caches()
     left = needed.missing(in_slicer=True)  # look, rather than trust an answer
     if needed.torch_version() is None:
@@ -73,7 +80,7 @@ def _installPackages(missing: list[str]) -> None:
         os.unlink(constraints)
 
 
-def _installTorch() -> None:
+def _installTorch(*, replace: bool) -> None:
     try:
         import PyTorchUtils
     except ImportError as error:
@@ -82,8 +89,15 @@ def _installTorch() -> None:
             _("Install the extension PyTorch in the Extensions Manager, start Slicer anew and press Install again."),
         ) from error
     requirement = needed.TORCH.removeprefix("torch")
+    logic = PyTorchUtils.PyTorchUtilsLogic()
+    if replace:
+        text = _("torch will be uninstalled, and the build for this machine downloaded and installed. Go on?")
+        if not slicer.util.confirmOkCancelDisplay(text, windowTitle="SkullGAN"):
+            raise ResourceError(_("The installation was declined."), _("Press the button when you want it."))
     try:
-        PyTorchUtils.PyTorchUtilsLogic().installTorch(askConfirmation=True, torchVersionRequirement=requirement)
+        if replace:
+            logic.uninstallTorch()
+        logic.installTorch(askConfirmation=not replace, torchVersionRequirement=requirement)
     except (OSError, ValueError, RuntimeError, subprocess.CalledProcessError) as error:
         raise _failed("torch", error) from error
 

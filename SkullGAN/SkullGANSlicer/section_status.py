@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import sys
 from typing import TYPE_CHECKING, Any
 
 from slicer.i18n import tr as _
@@ -72,15 +73,21 @@ class StatusSection(Section):
         return _("torch is missing: press Install at the top.") if self._noTorch else ""
 
     def update(self) -> None:
-        lacking = bool(self.missing) or self._noTorch
-        self.ui.installButton.visible = lacking
-        busy = self.logic.busy
-        tip = install.explanation(self.missing, torch=self._noTorch)
-        allow(self.ui.installButton, busy, tip)
+        lacking = {"missing": self.missing, "torch": self._noTorch, "replace": self._wrongTorch()}
+        self.ui.installButton.visible = any(lacking.values())
+        self.ui.installButton.text = _("Repair torch") if lacking["replace"] else _("Install")
+        allow(self.ui.installButton, self.logic.busy, install.explanation(**lacking))
 
     def onInstall(self, checked: bool = False) -> None:
-        self.panel.attempt(lambda: install.install(self.missing, torch=self._noTorch))
+        replace = self._wrongTorch()
+        self.panel.attempt(lambda: install.install(self.missing, torch=self._noTorch, replace=replace))
         self.ask()
+        if replace and "torch" in sys.modules:
+            self._say(_("Start Slicer anew: the torch that was replaced is still loaded."))
+
+    def _wrongTorch(self) -> bool:
+        """Whether another build of torch would mend what the doctor found."""
+        return any(problem.get("wrong_torch") for problem in self.found.get("problems", []))
 
     def cleanup(self) -> None:
         self._stopQuery()

@@ -59,13 +59,17 @@ class TrainSection(Section):
         if self._asked() != self._estimated:
             self.ui.estimateLabel.text = ""
         why = self.panel.status.whyNoTorch() or self._why()
-        whyNoRun = "" if parameters.runPath else _("Choose a folder for the run.")
-        if self._isEstimating() and self._startAfterwards is not None:
-            whyNoRun = whyNoRun or _("The training starts as soon as a few steps were timed.")
-        self.startButton(
-            self.ui.trainButton, "Train", _("Resume") if resumes else _("Train"), why or whyNoRun,
-            _("Go on with the run in the folder.") if resumes else _("Start the training."),
-        )  # fmt: skip
+        if self._startAfterwards is not None:
+            self.ui.trainButton.text = _("Cancel")
+            allow(self.ui.trainButton, "", _("Do not start after all; a few steps are being timed."))
+        else:
+            self.startButton(
+                self.ui.trainButton,
+                "Train",
+                _("Resume") if resumes else _("Train"),
+                why or ("" if parameters.runPath else _("Choose a folder for the run.")),
+                _("Go on with the run in the folder.") if resumes else _("Start the training."),
+            )
         allow(
             self.ui.estimateButton,
             _("An estimate is being made.") if self._isEstimating() else self.panel.why(why),
@@ -80,7 +84,15 @@ class TrainSection(Section):
         self._stopEstimate()
 
     def onTrain(self) -> None:
-        """Start, or resume; a new training is preceded by an estimate, unless one was made for the same choices."""
+        """Start, or resume; a new training is preceded by an estimate, unless one was made for the same choices.
+
+        Pressed again while that estimate is being made, it calls the training off.
+        """
+        if self._startAfterwards is not None:
+            self._stopEstimate()
+            self.ui.estimateLabel.text = ""
+            self._estimated = None
+            return
         parameters, options = self.parameters, self._options()
         data, out = parameters.trainDataPath, parameters.runPath
 

@@ -57,7 +57,7 @@ def doctor(progress: Progress, as_json: bool) -> None:
 
 def examine() -> dict:
     """Findings about this machine; imports torch if it is there, and never fails."""
-    problems: list[dict[str, str]] = []
+    problems: list[dict[str, str | bool]] = []
     if missing := needed.missing():
         wanted = " ".join(f'"{requirement}"' for requirement in missing)
         what = f"Missing or too old: {', '.join(missing)}."
@@ -113,7 +113,7 @@ def _presets() -> list[dict]:
 
 
 def _torch(
-    problems: list[dict[str, str]], driver: str | None, free: float | None, total: float | None
+    problems: list[dict[str, str | bool]], driver: str | None, free: float | None, total: float | None
 ) -> tuple[str | None, str | None, list[dict]]:
     """Version, CUDA build and devices of torch; what is wrong goes into ``problems``.
 
@@ -134,11 +134,13 @@ def _torch(
             {
                 "what": f"torch is installed but does not load ({error}).",
                 "mend": "Uninstall torch and install the build for this machine.",
+                "wrong_torch": True,
             }
         )
         return needed.torch_version(), None, []
     if not needed.is_met(needed.TORCH):
-        problems.append({"what": f"torch {torch.__version__} is too old.", "mend": f"Install {needed.TORCH}."})
+        what = f"torch {torch.__version__} is too old."
+        problems.append({"what": what, "mend": f"Install {needed.TORCH}.", "wrong_torch": True})
     memory = {} if free is None else {"free_gib": free, "total_gib": total}
     devices = [{"name": "cpu", "title": platform.processor() or platform.machine(), **memory}]
     for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
@@ -149,7 +151,8 @@ def _torch(
         if f"sm_{major}{minor}" not in torch.cuda.get_arch_list() and not any(
             arch.startswith(f"sm_{major}") for arch in torch.cuda.get_arch_list()
         ):
-            problems.append({"what": f"This torch has no kernels for {title}.", "mend": "Install a newer torch build."})
+            what = f"This torch has no kernels for {title}."
+            problems.append({"what": what, "mend": "Install a newer torch build.", "wrong_torch": True})
     if torch.backends.mps.is_available():
         devices.append({"name": "mps", "title": "Apple GPU", **memory})
     if driver and len(devices) == 1:
@@ -157,7 +160,8 @@ def _torch(
             problems.append(
                 {
                     "what": "There is an NVIDIA GPU, but this torch is built for the CPU only.",
-                    "mend": "Install a CUDA build of torch (in Slicer: PyTorch extension, computation backend).",
+                    "mend": "Install a CUDA build of torch.",
+                    "wrong_torch": True,
                 }
             )
         else:
@@ -165,6 +169,7 @@ def _torch(
                 {
                     "what": f"torch is built for CUDA {torch.version.cuda}, and the driver {driver} does not serve it.",
                     "mend": "Update the NVIDIA driver, or install a torch build for an older CUDA.",
+                    "wrong_torch": True,
                 }
             )
     return torch.__version__, torch.version.cuda, devices

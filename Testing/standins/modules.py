@@ -268,6 +268,9 @@ class PyTorchUtilsLogic:
         installs.append(("installTorch", torchVersionRequirement))
         return answers.get("installTorch")
 
+    def uninstallTorch(self, askConfirmation=False, forceComputationBackend=None):
+        installs.append(("uninstallTorch", None))
+
 
 def _module(name, **members):
     module = types.ModuleType(name)
