@@ -124,6 +124,31 @@ def read_json(path: str | Path) -> Any:
         raise FormatError(f"{path} is not readable JSON ({error}).", "Make it again or take a copy.") from error
 
 
+def read_document(path: str | Path, *, format: str, version: int, what: str) -> dict[str, Any]:
+    """Read a JSON file of this library.
+
+    Args:
+        path: of the file.
+        format: what it must name itself.
+        version: the newest that can be read.
+        what: the thing it describes, such as "model".
+
+    Raises:
+        FormatError: missing, not JSON, of another format, or written by a newer version.
+    """
+    path = Path(path)
+    content = read_json(path)
+    if not isinstance(content, dict) or content.get("format") != format:
+        raise FormatError(f"{path} is not of a SkullGAN {what}.", "Choose another folder.")
+    found = content.get("version")
+    if isinstance(found, int) and found > version:
+        raise FormatError(
+            f"{path.parent} was written by a newer SkullGAN ({what} version {found}; this one reads {version}).",
+            "Update SkullGAN.",
+        )
+    return content
+
+
 def sha256_of(path: str | Path, *, progress: Progress | None = None) -> str:
     """SHA-256 of a file's bytes, as ``sha256sum`` prints it; ``progress`` is told the bytes read."""
     path, digest, done = Path(path), hashlib.sha256(), 0

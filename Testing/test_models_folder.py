@@ -74,7 +74,7 @@ def test_damaged_weights_are_refused(tmp_path):
     ("change", "words"),
     [
         ({"version": 2}, "newer SkullGAN"),
-        ({"format": "something"}, "not the card"),
+        ({"format": "something"}, "not of a SkullGAN model"),
         ({"window": None}, "damaged"),
         ({"network": {"latent": 9}}, "does not hold the weights"),
         ({"network": {"depth": 9}}, "cannot be built"),

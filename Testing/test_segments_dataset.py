@@ -139,7 +139,7 @@ def test_pickled_objects_are_refused_unread(tmp_path):
     ("changes", "words"),
     [
         ({"version": 2}, "newer SkullGAN"),
-        ({"format": "other"}, "not a segment data set"),
+        ({"format": "other"}, "not of a SkullGAN data set"),
         ({"kind": "fake"}, "kind"),
         ({"counts": {"segments": 7, "subjects": 3}}, r"holds int16 \(6, 32, 32\)"),
         ({"sha256": {}}, "does not name"),

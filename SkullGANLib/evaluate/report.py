@@ -23,7 +23,7 @@ from SkullGANLib.evaluate.registry import (
     choose_metrics,
     compute,
 )
-from SkullGANLib.files import read_json, replace_folder, write_json
+from SkullGANLib.files import read_document, replace_folder, write_json
 from SkullGANLib.progress import Progress, report
 from SkullGANLib.segments.dataset import SegmentDataset
 from SkullGANLib.segments.table import write_table
@@ -145,13 +145,7 @@ def read_report(path: str | Path) -> Report:
     Raises:
         FormatError: missing, damaged, not a report, or of a newer version.
     """
-    content = read_json(Path(path) / REPORT_FILE)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise FormatError(f"{path} is not a report of this program.", "Choose a folder that evaluate has made.")
-    if content.get("version") != VERSION:
-        raise FormatError(
-            f"The report has version {content.get('version')}, this program knows {VERSION}.", "Update the program."
-        )
+    content = read_document(Path(path) / REPORT_FILE, format=FORMAT, version=VERSION, what="report")
     try:
         return Report.model_validate(content)
     except ValidationError as error:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from SkullGANLib import __version__
 from SkullGANLib.errors import FormatError
-from SkullGANLib.files import read_json, restore_interrupted
+from SkullGANLib.files import read_document, restore_interrupted
 from SkullGANLib.models.window import IntensityWindow
 
 CARD_FILE = "model.json"
@@ -126,15 +126,7 @@ def load_card(path: str | Path) -> ModelCard:
     folder = model_folder(path)
     if not (folder / CARD_FILE).is_file():
         raise FormatError(f"{folder} is no model: it has no {CARD_FILE}.", "Give a model folder or a training run.")
-    content = read_json(folder / CARD_FILE)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise FormatError(f"{folder / CARD_FILE} is not the card of a SkullGAN model.", "Give another folder.")
-    version = content.get("version")
-    if isinstance(version, int) and version > VERSION:
-        raise FormatError(
-            f"{folder} was written by a newer SkullGAN (model version {version}; this one reads {VERSION}).",
-            "Update SkullGAN.",
-        )
+    content = read_document(folder / CARD_FILE, format=FORMAT, version=VERSION, what="model")
     try:
         return ModelCard(**content)
     except (ValidationError, TypeError) as error:

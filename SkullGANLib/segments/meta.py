@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from SkullGANLib.errors import FormatError, InputError
-from SkullGANLib.files import read_json
+from SkullGANLib.files import read_document
 
 META_FILE = "dataset.json"
 FORMAT, VERSION = "skullgan-dataset", 1
@@ -75,15 +75,7 @@ def parse_meta(folder: Path) -> DatasetMeta:
     """
     if not (folder / META_FILE).is_file():
         raise FormatError(f"{folder} is no segment data set: it has no {META_FILE}.", "Choose another folder.")
-    content = read_json(folder / META_FILE)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise FormatError(f"{folder} is not a segment data set.", "Choose a folder that skullgan prepare has made.")
-    version = content.get("version")
-    if isinstance(version, int) and version > VERSION:
-        raise FormatError(
-            f"{folder} was written by a newer SkullGAN (data set version {version}; this one reads {VERSION}).",
-            "Update SkullGAN.",
-        )
+    content = read_document(folder / META_FILE, format=FORMAT, version=VERSION, what="data set")
     try:
         return DatasetMeta(**content)
     except (ValidationError, TypeError) as error:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from SkullGANLib.errors import FormatError
-from SkullGANLib.files import read_json, replace_folder, sha256_of, write_json
+from SkullGANLib.files import read_document, read_json, replace_folder, sha256_of, write_json
 
 FORMAT, VERSION = "skullgan-checkpoint", 1
 STATE_FILE, TENSORS_FILE = "state.json", "tensors.safetensors"
@@ -80,9 +80,7 @@ def _load(path: Path) -> tuple[dict[str, Any], Tensors]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    state = read_json(path / STATE_FILE)
-    if not isinstance(state, dict) or state.get("format") != FORMAT or state.get("version", 0) > VERSION:
-        raise FormatError(f"{path} is no checkpoint of this version.", "Update SkullGAN.")
+    state = read_document(path / STATE_FILE, format=FORMAT, version=VERSION, what="checkpoint")
     try:
         if sha256_of(path / TENSORS_FILE) != state["sha256"]:
             raise FormatError(f"{path} is damaged.", "An older one may be whole.")

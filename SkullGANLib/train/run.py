@@ -10,7 +10,7 @@ from torch import nn
 
 from SkullGANLib import __version__
 from SkullGANLib.errors import FormatError, InputError
-from SkullGANLib.files import read_json, write_json
+from SkullGANLib.files import read_document, write_json
 from SkullGANLib.models.card import load_card
 from SkullGANLib.models.device import bfloat16_is_faster, memory_advice, resolve_device
 from SkullGANLib.models.folder import Model, load_model
@@ -143,9 +143,7 @@ def _open_folder(options: TrainOptions, data: TrainingData) -> Path:
 
 
 def _refuse_other_options(folder: Path, values: dict) -> None:
-    content = read_json(folder / OPTIONS_FILE)
-    if not isinstance(content, dict) or content.get("format") != FORMAT or content.get("version", 0) > VERSION:
-        raise FormatError(f"{folder / OPTIONS_FILE} is not of a run that this version knows.", "Update SkullGAN.")
+    content = read_document(folder / OPTIONS_FILE, format=FORMAT, version=VERSION, what="run")
     old, new = _flat(content["options"]), _flat(values)
     free = {*MAY_CHANGE, "data", "init", "preset"}  # the training set is known by its fingerprint
     different = [key for key in new if key not in free and old.get(key, new[key]) != new[key]]
