@@ -13,6 +13,7 @@ import re
 import secrets
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -172,8 +173,11 @@ def check_replaceable(path: str | Path, *, overwrite: bool = True, marker: str |
 
     Raises:
         InputError: ``path`` is a file, or a folder that may not be replaced.
+        OSError: nothing can be written there.
     """
     target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=target.parent).close()
     if not target.exists():
         return
     if not target.is_dir():
@@ -286,4 +290,5 @@ def _disk_is_full(error: Exception, target: Path) -> bool:
         return False
     if getattr(error, "errno", None) in _DISK_FULL or "no space left" in str(error).lower():
         return True
-    return not isinstance(error, OSError) and shutil.disk_usage(target.parent).free < _NEARLY_FULL
+    usage = shutil.disk_usage(target.parent)
+    return not isinstance(error, OSError) and usage.total > 0 and usage.free < _NEARLY_FULL

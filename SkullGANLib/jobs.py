@@ -400,6 +400,9 @@ def _crash(title: str, code: int, log: list[str], reported: bool) -> SkullGANErr
             f"{title}: the child process was ended from outside, or has crashed.",
             "If nobody ended it, memory ran out: close other programs, or use a smaller batch or volume.",
         )
+    usage = next((line for line in reversed(words) if line.startswith("Error: ")), None)
+    if usage is not None and not reported:  # of the command line, before the command began
+        return SkullGANError(usage.removeprefix("Error: "), "Give another value.")
     reason = f"signal {-code}" if code < 0 else f"exit code {code}"
     last = f" Its last words: {words[-1]}" if words else ""
     return SkullGANError(f"{title}: the child process ended with {reason}.{last}", "The log says more.")

@@ -25,6 +25,7 @@ NEEDED = (
     "click>=8.1",
     "pydantic>=2.6",
     "joblib>=1.3",
+    "filelock>=3.12",
     "tomli>=2; python_version < '3.11'",
 )
 BUNDLED = (

@@ -259,7 +259,10 @@ def test_a_report_is_replaced_only_when_asked_and_other_folders_never(real, synt
 
 
 def test_a_newer_or_foreign_report_is_refused(tmp_path):
-    for content, words in (({"format": "skullgan-report", "version": 99}, "version 99"), ([], "not of a SkullGAN report")):
+    for content, words in (
+        ({"format": "skullgan-report", "version": 99}, "version 99"),
+        ([], "not of a SkullGAN report"),
+    ):
         (tmp_path / "metrics.json").write_text(json.dumps(content))
         with pytest.raises(FormatError, match=words):
             read_report(tmp_path)

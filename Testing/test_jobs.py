@@ -112,6 +112,11 @@ def test_a_crash_names_the_signal_and_keeps_the_last_words():
         job.wait(WAIT)
 
 
+def test_a_value_that_the_command_line_refuses_is_told_in_its_words(tmp_path):
+    with pytest.raises(SkullGANError, match=r"^Invalid value for '--count': 0 is not in the range x>=1"):
+        Job(["generate", "--model", tmp_path, "--out", tmp_path / "out", "--count", "0"]).wait(WAIT)
+
+
 def test_an_exception_of_python_shows_its_last_line():
     with pytest.raises(SkullGANError, match=r"exit code 1.*ValueError: odd"):
         child("raise ValueError('odd')").wait(WAIT)

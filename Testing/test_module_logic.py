@@ -206,12 +206,69 @@ def test_closing_the_scene_in_the_middle_of_a_job_is_safe(logic, head, tmp_path)
 def test_segments_come_back_from_a_volume_that_was_never_on_disk(logic, dataset, tmp_path):
     node = slicer.util.addVolumeFromArray(np.array(dataset.hu[:12]), name="from elsewhere")
     node.SetSpacing(0.45, 0.45, 1)
+    with pytest.raises(InputError, match="holds no segments of SkullGAN"):  # it might be a patient's scan
+        logic.evaluate(dataset, node, tmp_path / "report")
+    node.SetAttribute("SkullGAN.kind", "synthetic")
     found = logic.evaluate(dataset, node, tmp_path / "report")
     assert found["segments"].GetNumberOfRows() == len(dataset) + 12
     figures = [row[0] for row in found["rows"]]
     assert "thickness (mm)" in figures
     assert len(found["plots"]) >= 3
     assert all(picture.GetImageData().GetNumberOfScalarComponents() == 3 for picture in found["pictures"])
+
+
+def test_segments_changed_in_the_scene_are_exported_as_they_are_seen(logic, dataset, tmp_path):
+    volume, _ = logic.show(dataset)
+    assert np.load(logic.export(volume, tmp_path / "as shown.npy")).max() == dataset.hu.max()
+    slicer.util.arrayFromVolume(volume)[:] = 7
+    slicer.util.arrayFromVolumeModified(volume)
+    assert np.unique(np.load(logic.export(volume, tmp_path / "edited.npy"))).tolist() == [7]
+
+
+def test_a_scan_is_not_exported_as_segments(logic, head, tmp_path):
+    with pytest.raises(InputError, match="holds no segments of SkullGAN"):
+        logic.export(head, tmp_path / "scan", format="dicom")
+    assert not (tmp_path / "scan").exists()
+
+
+def test_a_data_set_whose_files_have_changed_is_refused(logic, dataset, tmp_path):
+    import shutil
+
+    folder = shutil.copytree(dataset.path, tmp_path / "changed")
+    with open(folder / "segments.npy", "r+b") as file:
+        file.seek(5000)
+        file.write(b"changed by somebody")
+    for use in (
+        logic.show,
+        lambda data: logic.export(data, tmp_path / "x.npy"),
+        lambda data: logic.evaluate(data, data),
+    ):
+        with pytest.raises(SkullGANError, match="has changed since it was written"):
+            use(folder)
+
+
+@pytest.mark.parametrize(("call", "words"), [
+    (lambda logic, head, out: logic.prepare(head, out, mask=head), "is no segmentation node"),
+    (lambda logic, head, out: logic.prepare(head, out, head_frame=head), "is no transform node"),
+    (lambda logic, head, out: logic.prepare(head, out, planes=()), "No plane or no region"),
+    (lambda logic, head, out: logic.show(None), "is no data set"),
+    (lambda logic, head, out: logic.export(None, out), "holds no segments"),
+    (lambda logic, head, out: logic.generate(out, count=0), "not in the range"),
+    (lambda logic, head, out: logic.generate(out, seed=2**70), "not in the range"),
+])  # fmt: skip
+def test_slips_in_the_console_are_answered_in_words(logic, head, tmp_path, call, words):
+    with pytest.raises(SkullGANError, match=words):
+        call(logic, head, tmp_path / "out")
+
+
+def test_a_data_set_is_split_by_subject_from_the_console(logic, tmp_path):
+    hu = np.zeros((8, 128, 128), np.int16)
+    hu[:, 20:30] = 900
+    subjects = {"subject": [f"s{k // 2}" for k in range(8)]}
+    SegmentDataset.create(tmp_path / "set", hu, subjects, kind="phantom")
+    split = logic.split(tmp_path / "set").table["split"]
+    assert set(split) == {"train", "test"}
+    assert all(split[k] == split[k + 1] for k in range(0, 8, 2))
 
 
 @pytest.mark.parametrize("format", ["npy", "nrrd", "nii", "png", "dicom"])

@@ -239,7 +239,7 @@ class Desk:
         return self.ui
 
 
-def workplace(tmp_path, monkeypatch):
+def makeDesk(tmp_path, monkeypatch):
     """A desk for one test; an error in a slot, a hook or an observer of the scene fails the test."""
     slicer_host.start(gui=True)
     slicer_host.load_module()
@@ -256,7 +256,7 @@ def workplace(tmp_path, monkeypatch):
         raise error
 
 
-desk = pytest.fixture(workplace)
+desk = pytest.fixture(makeDesk)
 
 
 def tip(widget) -> str:

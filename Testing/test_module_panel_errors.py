@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from test_module_panel import workplace
+from test_module_panel import makeDesk
 
 import slicer_host
 from SkullGANLib.jobs import JobState
 
-desk = pytest.fixture(workplace)
+desk = pytest.fixture(makeDesk)
 
 FAILS = """
 for i in range(100):

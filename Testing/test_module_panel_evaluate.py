@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_module_panel import cells, tip, workplace
+from test_module_panel import cells, makeDesk, tip
 
 import slicer_host
 
-desk = pytest.fixture(workplace)
+desk = pytest.fixture(makeDesk)
 
 SUMMARY = """metric,figure,value,unit,p
 thickness_mm,real_mean,5.1234,mm,
@@ -54,13 +54,13 @@ def test_a_report_fills_the_table_and_comes_into_the_scene_in_one_folder(desk, r
     job = desk.press(ui.evaluateButton)
     assert job.error is None
     assert cells(ui.metricsTable) == [
-        ["figure", "real", "synthetic", "KS", "p"],
+        ["figure", "real (mean)", "synthetic (mean)", "KS", "p"],
         ["thickness (mm)", "5.123", "4.9", "0.123", "< 0.001"],
-        ["sdr", "0.61", "0.59", "0.050", "0.420"],
+        ["SDR", "0.61", "0.59", "0.050", "0.420"],
     ]
     charts = slicer.util.getNodesByClass("vtkMRMLPlotChartNode")
     assert [chart.GetTitle() for chart in charts] == [
-        "Distribution of thickness (mm)", "Distribution of sdr"
+        "Distribution of thickness (mm)", "Distribution of SDR"
     ]  # fmt: skip
     assert [charts[0].GetNthPlotSeriesNode(i).GetName() for i in range(2)] == ["Real", "Synthetic"]
     (picture,) = slicer.util.getNodesByClass("vtkMRMLVectorVolumeNode")

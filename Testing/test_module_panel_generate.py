@@ -7,11 +7,11 @@ import json
 import numpy as np
 import pytest
 import vtk
-from test_module_panel import boxItems, cells, workplace
+from test_module_panel import boxItems, cells, makeDesk
 
 import slicer_host
 
-desk = pytest.fixture(workplace)
+desk = pytest.fixture(makeDesk)
 
 CONDITIONS = {
     "region": {"kind": "category", "values": ["temporal", "parietal"], "share": [2, 1]},
@@ -86,7 +86,7 @@ def test_what_a_model_can_be_asked_for_has_a_widget_each(desk):
     desk.parameters.modelPath = str(desk.model("conditional", conditions=CONDITIONS))
     assert ui.conditionsWidget.visible
     found = rows(desk)
-    assert list(found) == ["region:", "thickness (mm):", "sdr:"]
+    assert list(found) == ["region:", "thickness (mm):", "SDR:"]
     assert boxItems(found["region:"]) == [("any", ""), ("temporal", "temporal"), ("parietal", "parietal")]
     thickness = found["thickness (mm):"]
     assert (thickness.minimum, thickness.maximum) == (2.5, 9.0)
@@ -109,7 +109,7 @@ def test_only_what_was_asked_for_reaches_the_child(desk):
     assert json.loads(desk.parameters.conditions) == {"region": "parietal", "thickness_mm": [2.5, 4.5]}
     found["region:"].currentIndex = 0
     found["thickness (mm):"].maximumValue = 9.0
-    found["sdr:"].setValues(0.5, 0.5)
+    found["SDR:"].setValues(0.5, 0.5)
     desk.press(ui.generateButton)
     assert asked(desk) == ["sdr=0.5:0.5"]
 
@@ -125,9 +125,9 @@ def test_what_was_asked_of_one_model_does_not_upset_another(desk):
     found = rows(desk)
     found["region:"].currentIndex = 1
     found["thickness (mm):"].maximumValue = 4.5
-    found["sdr:"].minimumValue = 0.4
+    found["SDR:"].minimumValue = 0.4
     desk.parameters.modelPath = str(desk.model("other", conditions=other))
-    assert list(rows(desk)) == ["region:", "sdr:", "thickness (mm):"]
+    assert list(rows(desk)) == ["region:", "SDR:", "thickness (mm):"]
     slicer_host.checkSlots()
     desk.script("generate", "sys.exit(2)")
     desk.press(ui.generateButton)
@@ -139,7 +139,7 @@ def test_conditions_of_a_scene_that_make_no_sense_are_passed_over(desk, text):
     ui = desk.ready()
     desk.parameters.conditions = text
     desk.parameters.modelPath = str(desk.model("conditional", conditions=CONDITIONS))
-    assert list(rows(desk)) == ["region:", "thickness (mm):", "sdr:"]
+    assert list(rows(desk)) == ["region:", "thickness (mm):", "SDR:"]
     assert ui.generateButton.enabled
 
 
@@ -147,7 +147,7 @@ def test_a_fine_range_can_be_set_in_steps_that_show(desk):
     desk.ready()
     fine = {"sdr": {**CONDITIONS["sdr"], "minimum": 0.3127, "maximum": 0.8}}
     desk.parameters.modelPath = str(desk.model("conditional", conditions=fine))
-    widget = rows(desk)["sdr:"]
+    widget = rows(desk)["SDR:"]
     assert widget.singleStep >= 10**-widget.decimals
     assert widget.decimals >= 3
 
@@ -183,7 +183,7 @@ def test_the_segments_drawn_are_listed_and_a_row_shows_its_segment(desk):
     drawn(desk, sdr=[0.25, 0.5, 0.75], thickness_mm=[4.0, 5.0, np.nan], asked_region=["temporal"] * 3)
     desk.press(ui.generateButton)
     heading, *values = cells(ui.segmentsTable)
-    assert heading[:3] == ["index", "sdr", "thickness (mm)"]
+    assert heading[:3] == ["index", "SDR", "thickness (mm)"]
     assert "asked region" in heading
     assert [row[:3] for row in values] == [["0", "0.25", "4"], ["1", "0.5", "5"], ["2", "0.75", ""]]
     assert ui.modelLabel.text.endswith("As asked.")

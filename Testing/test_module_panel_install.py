@@ -6,12 +6,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from test_module_panel import FOUND, STARTS, tip, workplace
+from test_module_panel import FOUND, STARTS, makeDesk, tip
 
 import slicer_host
 from SkullGANLib import needed
 
-desk = pytest.fixture(workplace)
+desk = pytest.fixture(makeDesk)
 
 
 class Packages:

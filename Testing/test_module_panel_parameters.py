@@ -5,11 +5,11 @@ from __future__ import annotations
 import typing
 
 import pytest
-from test_module_panel import STARTS, cells, tip, workplace
+from test_module_panel import STARTS, cells, makeDesk, tip
 
 import slicer_host
 
-desk = pytest.fixture(workplace)
+desk = pytest.fixture(makeDesk)
 
 CHECKED = {f"{name}CheckBox": name for name in ("axial", "coronal", "sagittal", "temporal", "parietal", "frontal")}
 CHECKED |= {"occipitalCheckBox": "occipital", "plotCheckBox": "showLosses"}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_module_panel import cells, workplace
+from test_module_panel import cells, makeDesk
 
 import slicer_host
 
-desk = pytest.fixture(workplace)
+desk = pytest.fixture(makeDesk)
 
 FRAME = [  # of the red view for segments of Desk.dataset: right, up and normal as columns, middle of the square, in RAS
     [0, 1, 0, -10 - 127 / 2 * 0.45],
@@ -56,7 +56,7 @@ def test_a_head_is_previewed_and_prepared_by_the_buttons(desk, coarse):
         f"{preview.kept} of {len(preview.hu)} pieces are good enough for a data set."
     )
     heading, *rows = cells(ui.piecesTable)
-    assert heading == ["index", "region", "side", "plane", "position (mm)", "sdr", "thickness (mm)", "quality"]
+    assert heading == ["index", "region", "side", "plane", "position (mm)", "SDR", "thickness (mm)", "quality"]
     assert len(rows) == len(preview.hu) > preview.kept > 10
     assert [row[-1] == "ok" for row in rows].count(True) == preview.kept
     assert {row[3] for row in rows} == {"axial"}
@@ -166,7 +166,7 @@ def test_replacing_a_data_set_is_asked_first(desk):
     ui.prepareButton.click()
     assert desk.logic.job is None
     assert slicer_host.shown[-1] == (
-        "confirmYesNoDisplay", f"{desk.folder / 'real'} holds an earlier result. Replace it?"
+        "confirmYesNoDisplay", f"{desk.folder / 'real'} holds a data set of 3 real segments. Replace it?"
     )  # fmt: skip
     slicer_host.answers["confirmYesNoDisplay"] = True
     prepared(desk)

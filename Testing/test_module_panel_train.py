@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
-from test_module_panel import FITS, FOUND, boxItems, tip, workplace
+from test_module_panel import FITS, FOUND, boxItems, makeDesk, tip
 
 import slicer_host
 
-desk = pytest.fixture(workplace)
+desk = pytest.fixture(makeDesk)
 
 OTHERWISE = {"memory_gib": 30.25, "free_gib": 21.7, "fits": False, "images": 6000, "images_per_second": None}
 TIMED = f'wait("timed")\nsay(result={FITS!r})'
@@ -249,6 +251,24 @@ def training(desk, *events: dict, then: str = 'wait("go")') -> None:
     assert desk.ui.trainButton.text == "Resume"
     assert tip(desk.ui.trainButton) == "Go on with the run in the folder."
     desk.ui.trainButton.click()
+
+
+def test_a_run_that_has_finished_or_is_of_another_preset_does_not_go_on(desk):
+    ui = desk.ready()
+    run = desk.folder / "new run"
+    (run / "checkpoints" / "0000006000").mkdir(parents=True)
+    facts = {"options": {"preset": desk.parameters.preset, "images": 6000}}
+    (run / "options.json").write_text(json.dumps(facts))
+    desk.panel.update()
+    assert (ui.trainButton.text, ui.trainButton.enabled) == ("Resume", False)
+    assert "has finished: raise Length" in tip(ui.trainButton)
+    desk.parameters.images = 8000
+    assert ui.trainButton.enabled
+    facts["options"]["preset"] = "paper"
+    (run / "options.json").write_text(json.dumps(facts))
+    desk.panel.update()
+    assert not ui.trainButton.enabled
+    assert "a run of the preset paper" in tip(ui.trainButton)
 
 
 STEPS = [

@@ -124,3 +124,36 @@ def test_settling_measures_the_batch_statistics_of_the_averaged_weights():
     assert layer.running_var.item() == pytest.approx(draws.var().item(), rel=0.05)
     assert layer.momentum == 0.1
     assert not layer.training
+
+
+def test_conditions_are_one_hot_or_standardised_and_a_mirrored_side_is_the_other(tmp_path):
+    hu = np.zeros((4, 32, 32), np.int16)
+    hu[:, :, 0] = 100 + np.arange(4)[:, None]
+    table = {"side": ["left", "left", "right", ""], "sdr": [0.2, 0.4, 0.6, np.nan], "region": ["parietal"] * 4}
+    path = SegmentDataset.create(tmp_path / "a", hu, table, kind="phantom").path
+    data = TrainingData([path], seed=3, conditions=("region", "side", "sdr"))
+    assert list(data.conditions) == ["side", "sdr"]  # the region is the same throughout: nothing to ask for
+    assert data.conditions["side"].values == ("left", "right")
+    assert data.conditions["sdr"].mean == pytest.approx(0.4)
+    images, asked = data.batch(0, 200), data.condition(0, 200)
+    rows = np.rint(data.window.to_hu(images).max((1, 2, 3)) - 100).astype(int)
+    mirrored = images[:, 0, 0, -1] > images[:, 0, 0, 0]
+    plain = {0: (1, 0), 1: (1, 0), 2: (0, 1), 3: (0, 0)}
+    assert len(set(zip(rows, mirrored, strict=True))) >= 7
+    for row, turned, found in zip(rows, mirrored, asked, strict=True):
+        assert tuple(found[:2]) == (plain[row][::-1] if turned else plain[row])
+        assert found[2] == pytest.approx([-1.2247, 0, 1.2247, 0][row], abs=1e-3)
+    np.testing.assert_array_equal(data.drawn_condition(5, range(3, 6)), data.drawn_condition(5, range(6))[3:])
+
+
+def test_images_are_made_smaller_by_means_over_squares(tmp_path):
+    hu = np.random.default_rng(0).integers(0, 1000, (3, 32, 32)).astype(np.int16)
+    path = SegmentDataset.create(tmp_path / "a", hu, {}, kind="phantom", spacing_mm=0.5).path
+    data = TrainingData([path], size=8, mirror=False, window_hu=(0, 1000))
+    assert (data.size, data.spacing_mm) == (8, 2.0)
+    means = hu.reshape(3, 8, 4, 8, 4).mean((2, 4))
+    found = data.window.to_hu(data.batch(0, 3)[:, 0])
+    assert sorted(found.sum((1, 2))) == pytest.approx(sorted(means.sum((1, 2))), rel=1e-5)
+    assert data.reference(3).shape == (3, 8, 8)
+    with pytest.raises(InputError, match="no whole multiple"):
+        TrainingData([path], size=12)

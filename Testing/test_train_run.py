@@ -340,3 +340,22 @@ def test_the_kernel_distance_is_about_0_for_one_distribution_and_grows_with_the_
     near = abs(pixel_kernel_distance(*draws))
     far = [pixel_kernel_distance(draws[0], draws[1] + shift) for shift in (0.1, 0.3)]
     assert near < 1e-3 < far[0] < far[1]
+
+
+def test_a_folder_that_is_being_trained_into_is_refused_to_others(data, tmp_path):
+    refused = []
+
+    class Intruder:
+        def update(self, done, total, message="", **values):
+            if not refused:
+                with pytest.raises(InputError, match="Another program is training into") as caught:
+                    train(options(data, tmp_path / "run"))
+                refused.append(caught.value)
+
+        def cancelled(self):
+            return False
+
+    train(options(data, tmp_path / "run"), progress=Intruder())
+    assert refused
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "run"]
+    train(options(data, tmp_path / "run", images=32))

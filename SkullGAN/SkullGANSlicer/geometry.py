@@ -83,6 +83,7 @@ def labelsFromSegmentation(
     Raises:
         InputError: no such segments, or nothing of them inside the volume.
     """
+    requireKind(segmentationNode, "vtkMRMLSegmentationNode", "segmentation node")
     _requireScalars(volumeNode)
     if segmentationNode is None:
         raise InputError("No segmentation is chosen.", "Choose one, or leave the automatic skull mask.")
@@ -122,6 +123,7 @@ def headFrameFromTransform(transformNode: Any) -> np.ndarray:
     Raises:
         InputError: none is chosen, or it is not of rotation and translation only.
     """
+    requireKind(transformNode, "vtkMRMLTransformNode", "transform node")
     if transformNode is None:
         raise InputError("No transform is chosen.", "Choose one, or leave the automatic head frame.")
     matrix = FLIP @ _toWorld(transformNode) @ FLIP
@@ -173,6 +175,16 @@ def segmentMatrix(row: Mapping[str, Any], spacing_mm: float, thickness_mm: float
     matrix = np.eye(4)
     matrix[:3] = np.stack([right * spacing_mm, down * spacing_mm, np.cross(right, down) * thickness_mm, corner], axis=1)
     return matrix
+
+
+def requireKind(node: Any, kind: str, what: str) -> None:
+    """Refuse what is not a node of a class; nothing at all is refused in other words.
+
+    Raises:
+        InputError: it is not; ``what`` says what was wanted.
+    """
+    if node is not None and not getattr(node, "IsA", lambda _: False)(kind):
+        raise InputError(f"{node!r} is no {what}.", f"Give a {what} of the scene.")
 
 
 def _requireScalars(node: Any) -> None:

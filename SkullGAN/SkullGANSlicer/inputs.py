@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 DATASET_ATTRIBUTE = "SkullGAN.dataSet"
 KIND_ATTRIBUTE = "SkullGAN.kind"
+DATASET_KINDS = ("real", "phantom", "synthetic", "artificial")
 
 
 def volumeFiles(sources: Sequence[Any], folder: Path) -> list[Path]:
@@ -46,6 +47,8 @@ def cuttingArguments(
 ) -> list[Any]:
     """Options of ``skullgan prepare``; a mask and a head frame are written to ``folder``."""
     planes, regions = ([names] if isinstance(names, str) else names for names in (planes, regions))
+    if not planes or not regions:
+        raise InputError("No plane or no region was given.", "Give at least one of each.")
     arguments = ["--planes", ",".join(planes), "--regions", ",".join(regions), "--interval-mm", str(interval_mm)]
     if (mask is not None or head_frame is not None) and len(sources) > 1:
         raise InputError("A skull mask and a head frame are for one volume.", "Prepare that volume by itself.")
@@ -84,22 +87,34 @@ def trainingArguments(
 
 
 def datasetFolder(data: Any, temporary: Callable[[str], Path]) -> Path:
-    """The folder (or ``.npy``) behind a data set, path or node; an array that was never on disk is written."""
+    """The folder (or ``.npy``) of a data set, path or node; of a node whose array is not that of a folder, a new one.
+
+    Raises:
+        InputError: not of segments.
+        FormatError: the files behind a node have changed.
+    """
     if isinstance(data, (str, Path)):
         return Path(data).expanduser()
-    if not hasattr(data, "GetAttribute"):
+    if hasattr(data, "hu") and hasattr(data, "path"):
         return data.path
-    known = data.GetAttribute(DATASET_ATTRIBUTE)
-    if known and (Path(known) / "dataset.json").is_file():
-        return Path(known)
-    if not data.IsA("vtkMRMLScalarVolumeNode"):
-        raise InputError(f"{data.GetName()} holds no segments.", "Choose a volume of segments, or a data set folder.")
+    if not hasattr(data, "GetAttribute"):
+        raise InputError(f"{data!r} holds no segments.", "Give a data set, its folder, or a volume node of segments.")
+    if not data.IsA("vtkMRMLScalarVolumeNode") or data.GetAttribute(KIND_ATTRIBUTE) not in DATASET_KINDS:
+        raise InputError(
+            f"{data.GetName()} holds no segments of SkullGAN.",
+            "Choose a volume that Prepare or Generate has made, or the folder of a data set.",
+        )
     from SkullGANLib.segments.dataset import SegmentDataset
 
-    hu = slicer.util.arrayFromVolume(data)
-    path = temporary("segments")
-    SegmentDataset.create(path, hu, {}, kind=data.GetAttribute(KIND_ATTRIBUTE) or "synthetic",
-                          spacing_mm=float(data.GetSpacing()[0]))  # fmt: skip
+    hu, table = slicer.util.arrayFromVolume(data), {}
+    known = data.GetAttribute(DATASET_ATTRIBUTE)
+    if known and (Path(known) / "dataset.json").is_file():
+        dataset = SegmentDataset.open(Path(known), verify=True)
+        if np.array_equal(dataset.hu, hu):
+            return dataset.path
+        table = dataset.table if len(dataset) == len(hu) else {}  # edited in the scene since
+    path, spacing_mm = temporary("segments"), float(data.GetSpacing()[0])
+    SegmentDataset.create(path, hu, table, kind=data.GetAttribute(KIND_ATTRIBUTE), spacing_mm=spacing_mm)
     return path
 
 
@@ -117,7 +132,11 @@ def openDataset(data: Any) -> SegmentDataset:
         if not folder:
             raise InputError(f"{data.GetName()} was not shown from a data set.", "Give the data set's folder.")
         data = folder
-    return SegmentDataset.open(Path(data).expanduser()) if isinstance(data, (str, Path)) else data
+    if isinstance(data, (str, Path)):
+        return SegmentDataset.open(Path(data).expanduser(), verify=True)
+    if not isinstance(data, SegmentDataset):
+        raise InputError(f"{data!r} is no data set.", "Give a data set, its folder, or a node shown from one.")
+    return data
 
 
 def readable(table: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

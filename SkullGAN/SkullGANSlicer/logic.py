@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import slicer
 
 from SkullGANLib.errors import InputError
 from SkullGANLib.jobs import Job
@@ -237,7 +238,7 @@ class Logic(JobRunner):
     def show(self, dataset: Any, *, name: str = "") -> tuple[Any, Any]:
         """Put a data set into the scene: (volume node with a segment in each slice, table node)."""
         dataset = openDataset(dataset)
-        name = name or dataset.path.name
+        name = slicer.mrmlScene.GenerateUniqueName(name or dataset.path.name)
         folder = scene.makeFolder(f"SkullGAN {name}")
         spacing_mm = dataset.meta.spacing_mm
         volume = scene.showSegments(np.asarray(dataset.hu), spacing_mm, name=name, folder=folder)
@@ -247,6 +248,19 @@ class Logic(JobRunner):
             node.SetAttribute(inputs.KIND_ATTRIBUTE, dataset.meta.kind)
         self.shown("segments", (volume, table))
         return volume, table
+
+    def split(self, data: Any, *, by: str = "subject", seed: int = 0, wait: bool = True) -> SegmentDataset | Job:
+        """Divide a data set into parts for training and testing; by subject, no head is on both sides.
+
+        Args:
+            data: data set or its folder, on disk.
+            by: ``subject``, or ``paper`` for segments drawn at random, as the paper has it.
+            seed: of the draw.
+            wait: see the class.
+        """
+        folder = inputs.datasetFolder(data, self.temporary)
+        arguments = ["dataset", "split", folder, "--by", by, "--seed", str(seed)]
+        return self._run("Split", arguments, lambda result: openDataset(folder), wait, None)
 
     def export(
         self,
@@ -284,7 +298,7 @@ class Logic(JobRunner):
         else:
             dataset = openDataset(dataset)
             table, hu, spacing_mm = dataset.table, dataset.hu, dataset.meta.spacing_mm
-        if not 0 <= row < len(hu):
+        if not isinstance(row, (int, np.integer)) or not 0 <= row < len(hu):
             raise InputError(f"There is no segment {row} among {len(hu)}.", "Segments count from 0.")
         values = {name: column[row] for name, column in table.items()}
         name = f"Segment {row} {values.get('region', '')} {values.get('side', '')}".strip()
@@ -317,7 +331,7 @@ class Logic(JobRunner):
 
         Returns:
             ``summary`` and ``segments`` to their table nodes, ``plots`` and ``pictures`` to lists of nodes, ``report``
-            to the path of ``report.html``.
+            to the path of ``report.html``, ``warnings`` to sentences to read before trusting a figure.
         """
         out = self.temporary("report") if out is None else Path(out).expanduser()
         folders = [inputs.datasetFolder(real, self.temporary), inputs.datasetFolder(synthetic, self.temporary)]
@@ -328,6 +342,7 @@ class Logic(JobRunner):
             from .reports import showReport
 
             tables = showReport(out, name=f"{inputs.nameOf(folders[1])} against {inputs.nameOf(folders[0])}")
+            tables["warnings"] = result.get("warnings", [])
             self.shown("report", tables)
             return tables
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -181,9 +182,17 @@ class Panel:
 
     def mayReplace(self, folder: str, marker: str) -> bool:
         """Whether a result may be written to a folder: true unless one is there that the user wants to keep."""
+        what = _("an earlier result")
         if not os.path.exists(os.path.join(folder, marker)):
             return True
-        text = _("{folder} holds an earlier result. Replace it?").format(folder=folder)
+        try:
+            with open(os.path.join(folder, marker), encoding="utf-8") as file:
+                facts = json.load(file)
+            words = _("a data set of {n} {kind} segments")
+            what = words.format(n=facts["counts"]["segments"], kind=facts["kind"])
+        except (OSError, ValueError, KeyError, TypeError):
+            pass  # a report, an export, or something damaged
+        text = _("{folder} holds {what}. Replace it?").format(folder=folder, what=what)
         return slicer.util.confirmYesNoDisplay(text, windowTitle="SkullGAN")
 
     def saved(self) -> Any:

@@ -13,7 +13,7 @@ from .widgets import allow, fillTable
 if TYPE_CHECKING:
     from .panel import Panel
 
-HEADINGS = ("figure", "real", "synthetic", "KS", "p")
+HEADINGS = ("figure", "real (mean)", "synthetic (mean)", "KS", "p")
 
 
 class EvaluateSection(Section):
@@ -45,6 +45,7 @@ class EvaluateSection(Section):
 
     def forget(self) -> None:
         fillTable(self.ui.metricsTable, {})
+        self.ui.evaluateLabel.text = ""
 
     def onEvaluate(self) -> None:
         parameters = self.parameters
@@ -61,6 +62,7 @@ class EvaluateSection(Section):
     def onShown(self, what: str, value: Any) -> None:
         """A report came into the scene, asked for here or in the console."""
         if what == "report":
+            self.ui.evaluateLabel.text = " ".join(value["warnings"])
             rows = value["rows"]
             fillTable(self.ui.metricsTable, {name: [row[j] for row in rows] for j, name in enumerate(HEADINGS)})
 

@@ -57,7 +57,9 @@ class JobSection(Section):
     def jobFinished(self, job: Job) -> None:
         words = {
             JobState.DONE: _("{title}: done"),
-            JobState.CANCELLED: _("{title}: cancelled; what was finished is saved"),
+            JobState.CANCELLED: _("{title}: cancelled; what was finished is saved")
+            if job.title == "Train"
+            else _("{title}: cancelled"),
             JobState.FAILED: _("{title}: failed"),
         }
         self.ui.jobLabel.text = words[job.state].format(title=job.title)

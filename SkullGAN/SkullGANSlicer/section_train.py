@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -59,6 +60,7 @@ class TrainSection(Section):
         if self._asked() != self._estimated:
             self.ui.estimateLabel.text = ""
         why = self.panel.status.whyNoTorch() or self._why()
+        whyNoRun = "" if parameters.runPath else _("Choose a folder for the run.")
         if self._startAfterwards is not None:
             self.ui.trainButton.text = _("Cancel")
             allow(self.ui.trainButton, "", _("Do not start after all; a few steps are being timed."))
@@ -67,7 +69,7 @@ class TrainSection(Section):
                 self.ui.trainButton,
                 "Train",
                 _("Resume") if resumes else _("Train"),
-                why or ("" if parameters.runPath else _("Choose a folder for the run.")),
+                why or whyNoRun or (self._whyNotResume() if resumes else ""),
                 _("Go on with the run in the folder.") if resumes else _("Start the training."),
             )
         allow(
@@ -229,6 +231,16 @@ class TrainSection(Section):
     def _resumes(self) -> bool:
         return os.path.isfile(os.path.join(self.parameters.runPath, "options.json"))
 
+    def _whyNotResume(self) -> str:
+        """Why the run in the folder cannot go on with these choices."""
+        parameters, (preset, length, seen) = self.parameters, runState(self.parameters.runPath)
+        if preset and preset != parameters.preset:
+            words = _("The folder holds a run of the preset {preset}: choose that preset, or another folder.")
+            return words.format(preset=preset)
+        if length and seen >= (parameters.images or length):
+            return _("The run in the folder has finished: raise Length to go on with it, or choose another folder.")
+        return ""
+
     def _why(self) -> str:
         parameters = self.parameters
         if not parameters.trainDataPath:
@@ -238,6 +250,18 @@ class TrainSection(Section):
         if parameters.init == FOLDER and not os.path.exists(parameters.initPath):
             return _("Choose the model to start from.")
         return ""
+
+
+def runState(folder: str) -> tuple[str, int, int]:
+    """Preset, length in images (0 where it is given in epochs) and images seen at the newest checkpoint of a run."""
+    try:
+        with open(os.path.join(folder, "options.json"), encoding="utf-8") as file:
+            options = json.load(file)["options"]
+        checkpoints = os.listdir(os.path.join(folder, "checkpoints"))
+        seen = max((int(name) for name in checkpoints if name.isdecimal()), default=0)
+        return str(options["preset"]), int(options["images"] or 0), seen
+    except (OSError, ValueError, KeyError, TypeError):  # the training says what is wrong with it
+        return "", 0, 0
 
 
 def estimateText(found: dict[str, Any], *, rich: bool = True) -> str:

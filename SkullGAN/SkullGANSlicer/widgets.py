@@ -113,7 +113,6 @@ def fillTable(widget: Any, columns: Mapping[str, np.ndarray | Sequence[Any]]) ->
         for i in range(rows):
             widget.setItem(i, j, qt.QTableWidgetItem(cellText(columns[name][i])))
     widget.resizeColumnsToContents()
-    widget.horizontalHeader().setStretchLastSection(True)
     widget.verticalHeader().setDefaultSectionSize(ROW_PIXELS)
     widget.setCurrentCell(-1, -1)  # clearing keeps it, and a click on it would say nothing
     widget.verticalHeader().hide()  # it would count from 1, and segments count from 0

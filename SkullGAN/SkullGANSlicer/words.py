@@ -28,6 +28,8 @@ def duration(seconds: float) -> str:
 
 def spoken(name: str, unit: str = "") -> str:
     """The name of a column in words, with its unit: ``thickness_mm`` and ``mm`` are "thickness (mm)"."""
+    if name == "sdr":
+        return "SDR"
     words = name.removesuffix(f"_{unit.lower().replace('1/', 'per_')}") if unit else name
     return words.replace("_", " ") + (f" ({unit})" if unit else "")
 
@@ -40,4 +42,8 @@ def heading(name: str) -> str:
 
 def withoutDashes(text: str) -> str:
     """A message of the command line for people who have none: ``--head-frame`` is the "head frame"."""
-    return re.sub(r"(?<![\w-])--([a-z]+(?:-[a-z]+)*)", lambda match: f'"{match[1].replace("-", " ")}"', text)
+    return re.sub(r"(?<![\w-])--([a-z]+(?:-[a-z]+)*)", lambda match: f'"{_spoken(match[1])}"', text)
+
+
+def _spoken(option: str) -> str:
+    return {"out": "folder", "images": "length", "set": "options"}.get(option, option.replace("-", " "))

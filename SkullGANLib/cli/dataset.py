@@ -181,7 +181,7 @@ def export(
         raise InputError(f"{output.name} is no name for {kind}.", f"Let it end in {' or '.join(wanted)}.")
     if kind not in ("png", "dicom"):
         exchange.refuse_existing(output, overwrite=overwrite)
-    opened = SegmentDataset.open(path)
+    opened = SegmentDataset.open(path, verify=True, progress=progress)
     if kind == "png":
         exchange.export_pictures(opened, output, window_hu=window_hu, overwrite=overwrite, progress=progress)
     elif kind == "dicom":

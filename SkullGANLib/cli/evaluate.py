@@ -74,7 +74,7 @@ def _open(path: Path) -> Source:
         return open_npy(path)
     if path.is_file():
         raise InputError(f"{path} is neither a data set folder nor a .npy array.", "Give one of the two.")
-    return SegmentDataset.open(path)
+    return SegmentDataset.open(path, verify=True)
 
 
 def _print(report: Report, out: Path) -> None:

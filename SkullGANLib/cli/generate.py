@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 @click.option("--window-hu", nargs=2, type=float, help="HU that -1 and 1 of --from stand for, where it is not known.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Data set folder, .npy, .nrrd or .png.")
 @click.option("--count", default=100, show_default=True, type=click.IntRange(1), help="Number of segments.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="The same seed draws the same ones.")
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1), help="The same seed draws the same ones."
+)
 @click.option("--first", default=0, show_default=True, type=click.IntRange(0), help="Number of the first segment.")
 @click.option(
     "--condition",
@@ -60,9 +62,9 @@ def generate(
 
     Segment number i of a seed is the same one on every device and for every batch size.
     """
-    from SkullGANLib.generate.conditions import condition_values, encode, parse_conditions
     from SkullGANLib.generate.export import check_target, write_segments, write_sheet
     from SkullGANLib.generate.sample import generate_segments
+    from SkullGANLib.models.conditions import condition_values, encode, parse_conditions
 
     check_target(out, overwrite=overwrite)
     model = _open(folder, released, window_hu)
@@ -78,7 +80,7 @@ def generate(
         device,
         progress,
         first=first,
-        condition=encode(model.card, values) if values else None,
+        condition=encode(model.card.conditions, values) if values else None,
         batch_statistics=batch_statistics,
     )
     options = {"seed": seed, "first": first, "slice_mm": slice_mm, "overwrite": overwrite}

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from SkullGANLib.errors import InputError, ResourceError
-from SkullGANLib.generate.conditions import columns, condition_values, encode
+from SkullGANLib.models.conditions import columns, condition_values, encode
 from SkullGANLib.models.device import free_memory, memory_advice, resolve_device
 from SkullGANLib.models.folder import Model
 from SkullGANLib.progress import Progress, report
@@ -79,9 +79,10 @@ def generate_segments(
 
 
 def _checked(condition: np.ndarray | None, model: Model, n: int, seed: int, first: int) -> np.ndarray | None:
-    wanted = columns(model.card)
+    wanted = columns(model.card.conditions)
     if condition is None:
-        return encode(model.card, condition_values(model.card, {}, n, seed=seed, first=first)) if wanted else None
+        values = condition_values(model.card, {}, n, seed=seed, first=first)
+        return encode(model.card.conditions, values) if wanted else None
     if not wanted:
         raise InputError(f"This model, of the family {model.card.family}, takes no conditions.", "Leave them out.")
     if np.shape(condition) != (n, wanted):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from SkullGANLib.errors import InputError
-from SkullGANLib.models.draws import DATA_ORDER, image_rng
+from SkullGANLib.models.card import Category, Condition, Number
+from SkullGANLib.models.conditions import encode
+from SkullGANLib.models.draws import CONDITION, DATA_ORDER, image_rng
 from SkullGANLib.models.window import IntensityWindow
 from SkullGANLib.progress import Progress, report
 from SkullGANLib.segments.dataset import SegmentDataset
@@ -28,10 +30,14 @@ class TrainingData:
         seed: of the order and of the mirroring.
         mirror: flip half of the images left to right.
         window_hu: minimum and maximum HU; those of the segments if not given.
+        size: height and width of the images, of which the segments' are a whole multiple; the segments' own if not
+            given. Smaller ones are means over squares of pixels.
+        conditions: columns of the table that the model can be asked for.
         progress: told the segments looked at.
 
     Attributes:
         window: HU to [-1, 1].
+        conditions: name to what a ``ModelCard`` says of it, for each of those asked for that varies in the data.
         bone_floor_hu: half of what all but 1 % of the bone pixels exceed, but at least 10; see ``ModelCard``.
         fingerprint: SHA-256 over the sets and the rows used.
         card: what a model should say of its training set.
@@ -47,6 +53,8 @@ class TrainingData:
         seed: int = 0,
         mirror: bool = True,
         window_hu: tuple[float, float] | None = None,
+        size: int | None = None,
+        conditions: Sequence[str] = (),
         progress: Progress | None = None,
     ) -> None:
         if not paths:
@@ -65,6 +73,8 @@ class TrainingData:
             sets[0].meta.size,
             sets[0].meta.background_hu,
         )
+        self._shrink = whole_multiple(self.size, size or self.size)
+        self.size, self.spacing_mm = self.size // self._shrink, self.spacing_mm * self._shrink
         self._arrays = [each.hu for each in sets]
         self._rows = np.concatenate([np.stack([np.full(len(r), k), r], 1) for k, r in enumerate(rows)])
         self._held_out = [(each.hu, each.filter(split=["test", "val"])) for each in sets if "split" in each.table]
@@ -79,6 +89,12 @@ class TrainingData:
             "segments": len(self),
             "subjects": len({s for each, r in zip(sets, rows, strict=True) for s in each.table["subject"][r]}),
         }
+        table = {
+            name: np.concatenate([s.table[name][r] for s, r in zip(sets, rows, strict=True)]) for name in conditions
+        }
+        self.conditions = {name: each for name in conditions if (each := condition_of(table[name], name)) is not None}
+        self._encoded = encode(self.conditions, table) if self.conditions else np.empty((len(self), 0), np.float32)
+        self._mirrored = encode(self.conditions, table | _other_side(table)) if self.conditions else self._encoded
         self._epoch, self._order = -1, (np.empty(0, int), np.empty(0, bool))
 
     def __len__(self) -> int:
@@ -92,22 +108,47 @@ class TrainingData:
         """
         images = np.empty((count, 1, self.size, self.size), np.float32)
         for k in range(count):
-            epoch, place = divmod(first + k, len(self))
-            if epoch != self._epoch:
-                rng = image_rng(self.seed, DATA_ORDER, epoch)
-                self._epoch, self._order = epoch, (rng.permutation(len(self)), rng.random(len(self)) < 0.5)
-            source, row = self._rows[self._order[0][place]]
-            hu = self._arrays[source][row]
-            images[k, 0] = hu[:, ::-1] if self.mirror and self._order[1][place] else hu
+            number, mirrored = self._place(first + k)
+            source, row = self._rows[number]
+            hu = self._shrunk(self._arrays[source][row])
+            images[k, 0] = hu[:, ::-1] if mirrored else hu
         return self.window.to_unit(images)
+
+    def condition(self, first: int, count: int) -> np.ndarray:
+        """What images ``first`` to ``first + count`` of the stream are, (count, k) float32; see ``models.conditions``.
+
+        A mirrored piece of the left side is one of the right.
+        """
+        places = [self._place(first + k) for k in range(count)]
+        return np.stack([(self._mirrored if mirrored else self._encoded)[number] for number, mirrored in places])
+
+    def drawn_condition(self, seed: int, indices: Iterable[int]) -> np.ndarray:
+        """(n, k) float32: for each image number what a training image drawn by it is; what samples are judged with."""
+        return np.stack([self._encoded[image_rng(seed, CONDITION, i).integers(len(self))] for i in indices])
+
+    def _place(self, index: int) -> tuple[int, bool]:
+        """Row of the training set that is image ``index`` of the stream, and whether it is mirrored."""
+        epoch, place = divmod(index, len(self))
+        if epoch != self._epoch:
+            rng = image_rng(self.seed, DATA_ORDER, epoch)
+            self._epoch, self._order = epoch, (rng.permutation(len(self)), rng.random(len(self)) < 0.5)
+        return self._order[0][place], bool(self.mirror and self._order[1][place])
+
+    def _shrunk(self, hu: np.ndarray) -> np.ndarray:
+        """(..., size, size) means over squares of pixels."""
+        if self._shrink == 1:
+            return hu
+        return hu.reshape(*hu.shape[:-2], self.size, self._shrink, self.size, self._shrink).mean((-3, -1))
 
     def reference(self, count: int) -> np.ndarray:
         """Up to ``count`` held-out segments, else training ones, (n, size, size) float32 HU; always the same ones."""
         held_out = np.concatenate([hu[rows] for hu, rows in self._held_out if len(rows)] or [np.empty((0, 1, 1))])
         if len(held_out) < 2:
             rows = self._rows[:: max(1, len(self) // count)][:count]
-            return np.stack([self._arrays[source][row] for source, row in rows]).astype(np.float32)
-        return held_out[:: max(1, len(held_out) // count)][:count].astype(np.float32)
+            chosen = np.stack([self._arrays[source][row] for source, row in rows])
+        else:
+            chosen = held_out[:: max(1, len(held_out) // count)][:count]
+        return self._shrunk(chosen.astype(np.float32))
 
     def _find_window(self, progress: Progress | None) -> IntensityWindow:
         low, high = np.inf, -np.inf
@@ -128,6 +169,42 @@ def training_rows(dataset: SegmentDataset) -> np.ndarray:
     """Row numbers that may be trained on: quality ``ok``, and of the part ``train`` where the set has one."""
     split = dataset.table["split"]
     return dataset.filter(quality="ok", split="train" if (split == "train").any() else None)
+
+
+def condition_of(column: np.ndarray, name: str) -> Condition | None:
+    """What a column of the table says of the training set; None where it is empty or the same throughout."""
+    if column.dtype.kind not in "iuf":
+        words, counts = np.unique(column[column != ""], return_counts=True)
+        if len(words) < 2:
+            return None
+        return Category(values=[str(word) for word in words], share=(counts / counts.sum()).tolist())
+    known = column[np.isfinite(column)].astype(float)
+    if not len(known) or not known.std() > 0:
+        return None
+    unit = next((unit for suffix, unit in (("_mm", "mm"), ("_hu", "HU")) if name.endswith(suffix)), "")
+    facts = {"mean": known.mean(), "std": known.std(), "minimum": known.min(), "maximum": known.max()}
+    return Number(unit=unit, **{key: float(value) for key, value in facts.items()})
+
+
+def _other_side(table: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    if "side" not in table:
+        return {}
+    side = table["side"]
+    return {"side": np.where(side == "left", "right", np.where(side == "right", "left", side))}
+
+
+def whole_multiple(of: int, size: int) -> int:
+    """How many times ``size`` goes into ``of``.
+
+    Raises:
+        InputError: no whole number of times.
+    """
+    if size > of or of % size:
+        raise InputError(
+            f"The network makes images of {size} pixels, of which the data's {of} are no whole multiple.",
+            "Choose a preset for that size.",
+        )
+    return of // size
 
 
 def _window(low: float, high: float) -> IntensityWindow:

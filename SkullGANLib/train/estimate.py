@@ -12,11 +12,11 @@ from SkullGANLib.models.device import free_memory, memory_advice, resolve_device
 from SkullGANLib.models.registry import Batch
 from SkullGANLib.progress import Progress, report
 from SkullGANLib.segments.dataset import SegmentDataset
-from SkullGANLib.train.data import training_rows
+from SkullGANLib.train.data import training_rows, whole_multiple
 from SkullGANLib.train.ema import AveragedNetwork
 from SkullGANLib.train.loop import one_step
 from SkullGANLib.train.options import TrainOptions
-from SkullGANLib.train.run import check_sizes, set_determinism, uses_bfloat16
+from SkullGANLib.train.run import check_batch, set_determinism, uses_bfloat16
 
 NOMINAL_SEGMENTS = 2414  # of the paper's training set, where none is given
 BUDGET_S, MEASURED_S = 5.0, 2.0  # for all steps, and for those of the largest batch
@@ -184,7 +184,8 @@ def _segments(options: TrainOptions) -> int:
         return NOMINAL_SEGMENTS
     sets = [SegmentDataset.open(path) for path in options.data]
     segments = sum(len(training_rows(each)) for each in sets)
-    check_sizes(options, segments, sets[0].meta.size)
+    check_batch(options, segments)
+    whole_multiple(sets[0].meta.size, options.network_options.size)
     return segments
 
 

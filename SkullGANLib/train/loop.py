@@ -164,13 +164,17 @@ def restore_state(run: Run, values: dict, tensors: Tensors) -> None:
 def _next_batch(run: Run) -> Batch:
     images = torch.from_numpy(run.data.batch(run.seen, run.options.batch_size)).to(run.device)
     done = min(run.seen / run.total, 1.0)
-    return Batch(images, None, run.options.seed, run.seen, run.seen / len(run.data), done)
+    condition = None
+    if run.data.conditions:
+        condition = torch.from_numpy(run.data.condition(run.seen, run.options.batch_size)).to(run.device)
+    return Batch(images, condition, run.options.seed, run.seen, run.seen / len(run.data), done)
 
 
 def _draw(run: Run, network: nn.Module, indices: range, stream: int = SAMPLE) -> np.ndarray:
     family, seed = run.options.known_family, run.options.seed
+    condition = torch.from_numpy(run.data.drawn_condition(seed, indices)) if run.data.conditions else None
     with torch.no_grad():
-        images = family.sample(network, run.options.network_options, seed, indices, stream=stream)
+        images = family.sample(network, run.options.network_options, seed, indices, condition, stream)
     return images[:, 0].float().cpu().numpy()
 
 
@@ -199,6 +203,7 @@ def _card(run: Run, score: float) -> ModelCard:
         spacing_mm=run.data.spacing_mm,
         background_hu=run.data.background_hu,
         bone_floor_hu=run.data.bone_floor_hu,
+        conditions=run.data.conditions,
         training=run.data.card,
         images_seen=run.seen,
         seed=run.options.seed,

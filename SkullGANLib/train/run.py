@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -12,6 +14,7 @@ from SkullGANLib import __version__
 from SkullGANLib.errors import FormatError, InputError
 from SkullGANLib.files import read_document, write_json
 from SkullGANLib.models.card import load_card
+from SkullGANLib.models.conditions import columns
 from SkullGANLib.models.device import bfloat16_is_faster, memory_advice, resolve_device
 from SkullGANLib.models.folder import Model, load_model
 from SkullGANLib.progress import Progress, report
@@ -43,8 +46,11 @@ def train(options: TrainOptions, *, progress: Progress | None = None) -> Path:
         FormatError: data, initial weights or all checkpoints are damaged.
         ResourceError: memory, disk or device is missing.
     """
-    with memory_advice(
-        f"Use a smaller --batch-size than {options.batch_size}, or a narrower network (--preset compact)."
+    with (
+        memory_advice(
+            f"Use a smaller --batch-size than {options.batch_size}, or a narrower network (--preset compact)."
+        ),
+        _alone(options.out),
     ):
         run = open_run(options, progress)
         if 0 < run.seen < run.total:
@@ -53,15 +59,45 @@ def train(options: TrainOptions, *, progress: Progress | None = None) -> Path:
     return run.folder
 
 
+@contextmanager
+def _alone(folder: Path | None) -> Iterator[None]:
+    """Keep other programs from training into the same folder; a crash ends that too."""
+    if folder is None or not folder.parent.is_dir():  # refused later, in words
+        yield
+        return
+    from filelock import FileLock, Timeout
+
+    path = folder.parent / f".{folder.name}.lock"
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise InputError(
+            f"Another program is training into {folder}.", "Wait for it, cancel it, or choose another --out."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+        path.unlink(missing_ok=True)
+
+
 def open_run(options: TrainOptions, progress: Progress | None = None) -> Run:
     """Check everything, make or find the run folder, and bring the run to where it stands."""
     if options.out is None:
         raise InputError("The run has no folder.", "Give one with --out.")
     device = resolve_device(options.device)
     data = TrainingData(
-        options.data, seed=options.seed, mirror=options.mirror, window_hu=options.window_hu, progress=progress
+        options.data,
+        seed=options.seed,
+        mirror=options.mirror,
+        window_hu=options.window_hu,
+        size=options.network_options.size,
+        conditions=options.known_family.conditions,
+        progress=progress,
     )
-    check_sizes(options, len(data), data.size)
+    check_batch(options, len(data))
+    options = with_conditions(options, columns(data.conditions))
     folder = _open_folder(options, data)
     set_determinism(options.deterministic)
     generator, discriminator = (network.to(device).train() for network in _initial_networks(options))
@@ -95,25 +131,25 @@ def _model_is_of(folder: Path, seen: int) -> bool:
         return False
 
 
-def check_sizes(options: TrainOptions, segments: int, size: int) -> None:
-    """Refuse a training set that is smaller than one batch, or whose images the network cannot make.
+def with_conditions(options: TrainOptions, count: int) -> TrainOptions:
+    """The options with a network that takes ``count`` columns of conditions, where its family takes any."""
+    if not options.known_family.conditions:
+        return options
+    values = options.model_dump()
+    return TrainOptions(**{**values, "network": {**values["network"], "condition": count}})
 
-    Args:
-        options: of the training.
-        segments: in the training set.
-        size: height and width of the segments in pixels.
+
+def check_batch(options: TrainOptions, segments: int) -> None:
+    """Refuse a training set that is smaller than one batch.
 
     Raises:
-        InputError: one of the two.
+        InputError: it is.
     """
     if options.batch_size > segments:
         raise InputError(
             f"The batch of {options.batch_size} is larger than the training set of {segments} segments.",
             f"Use --batch-size {max(2, 2 ** (segments.bit_length() - 1))} or less, or more data.",
         )
-    wanted = options.network_options.size
-    if wanted != size:
-        raise InputError(f"The network makes images of {wanted} pixels, the data has {size}.", "Change the network.")
 
 
 def uses_bfloat16(options: TrainOptions, device: torch.device) -> bool:

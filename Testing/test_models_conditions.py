@@ -11,10 +11,10 @@ from pydantic import BaseModel, ValidationError
 
 from SkullGANLib.cli.main import skullgan
 from SkullGANLib.errors import FormatError, InputError
-from SkullGANLib.generate.conditions import columns, condition_values, encode, parse_conditions
 from SkullGANLib.generate.sample import generate_segments
 from SkullGANLib.models import registry
 from SkullGANLib.models.card import Category, ModelCard, Number, load_card
+from SkullGANLib.models.conditions import columns, condition_values, encode, parse_conditions
 from SkullGANLib.models.draws import uniform_latents
 from SkullGANLib.models.folder import Model, load_model, save_model
 from SkullGANLib.models.window import IntensityWindow
@@ -77,7 +77,7 @@ def asked_of(hu):
 
 def test_the_card_keeps_conditions_and_their_order(model, tmp_path):
     assert list(load_card(tmp_path / "model").conditions.items()) == list(CONDITIONS.items())
-    assert columns(model.card) == 5
+    assert columns(model.card.conditions) == 5
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_card_with_impossible_conditions_is_refused(model, tmp_path, wrong):
 
 def test_words_become_one_hot_and_numbers_standardised(model):
     values = condition_values(model.card, {"region": "parietal", "sdr": "0.45", "thickness_mm": 10}, 2)
-    np.testing.assert_allclose(encode(model.card, values), [[0, 1, 0, -1.5, 2]] * 2, atol=1e-6)
+    np.testing.assert_allclose(encode(model.card.conditions, values), [[0, 1, 0, -1.5, 2]] * 2, atol=1e-6)
 
 
 def test_a_range_is_spread_evenly_over_the_count(model):
@@ -125,7 +125,7 @@ def test_an_image_is_asked_the_same_in_every_part_and_batch_whatever_else_is_ask
     part = condition_values(model.card, {"region": "temporal"}, 3, seed=5, first=3)
     np.testing.assert_array_equal(part["sdr"], whole["sdr"][3:])
     hu = generate_segments(model, 6, seed=5)
-    np.testing.assert_allclose(asked_of(hu), encode(model.card, whole), atol=1e-4)
+    np.testing.assert_allclose(asked_of(hu), encode(model.card.conditions, whole), atol=1e-4)
     for size in (1, 4):
         np.testing.assert_array_equal(generate_segments(model, 6, seed=5, batch_size=size), hu)
     assert not np.array_equal(condition_values(model.card, {}, 6, seed=6)["sdr"], whole["sdr"])
@@ -194,7 +194,7 @@ def test_the_command_asks_and_writes_down_what_was_asked(model, tmp_path, monkey
     drawn = condition_values(model.card, {}, 3, seed=4)["thickness_mm"]
     np.testing.assert_array_equal(made.table["asked_thickness_mm"], drawn)
     expected = {"region": np.array(["parietal"] * 3), "sdr": [0.4, 0.65, 0.9], "thickness_mm": drawn}
-    np.testing.assert_allclose(asked_of(made.hu), encode(model.card, expected), atol=1e-3)
+    np.testing.assert_allclose(asked_of(made.hu), encode(model.card.conditions, expected), atol=1e-3)
     generate(tmp_path, "a.npy", *words)
     kept = json.loads((tmp_path / "a.npy.json").read_text())["conditions"]
     assert kept["thickness_mm"] == drawn.tolist()

@@ -71,29 +71,30 @@ def condition_values(
     }
 
 
-def encode(card: ModelCard, values: Mapping[str, np.ndarray]) -> np.ndarray:
+def encode(conditions: Mapping[str, Condition], values: Mapping[str, np.ndarray]) -> np.ndarray:
     """What the network takes: words one-hot, numbers standardised, side by side in the order of the card.
 
     Args:
-        card: of the model.
-        values: from ``condition_values``.
+        conditions: of the model's card.
+        values: from ``condition_values``, or columns of a table; an empty word is none of the known ones, and NaN
+            counts as the mean.
 
     Returns:
-        (n, ``columns(card)``) float32.
+        (n, ``columns(conditions)``) float32.
     """
     parts = []
-    for name, condition in card.conditions.items():
+    for name, condition in conditions.items():
         found = np.asarray(values[name])
         if isinstance(condition, Category):
             parts.append(found[:, None] == np.array(condition.values))
         else:
-            parts.append((found[:, None] - condition.mean) / condition.std)
+            parts.append(np.nan_to_num((found[:, None] - condition.mean) / condition.std))
     return np.concatenate(parts, axis=1).astype(np.float32)
 
 
-def columns(card: ModelCard) -> int:
+def columns(conditions: Mapping[str, Condition]) -> int:
     """Numbers that describe the conditions of one image; 0 for a model without conditions."""
-    return sum(len(each.values) if isinstance(each, Category) else 1 for each in card.conditions.values())
+    return sum(len(each.values) if isinstance(each, Category) else 1 for each in conditions.values())
 
 
 def _asked(name: str, condition: Condition, text: str, n: int) -> np.ndarray:
