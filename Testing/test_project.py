@@ -41,7 +41,7 @@ def test_the_three_extension_descriptions_agree():
         new["scm_revision"],
         new["category"],
     )
-    for url in (said["ICONURL"], said["SCREENSHOTURLS"]):
+    for url in (said["ICONURL"], *said["SCREENSHOTURLS"].split()):
         assert (ROOT / url.split("/main/")[1]).is_file(), url
 
 
