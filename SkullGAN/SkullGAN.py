@@ -4,6 +4,7 @@ import importlib
 import logging
 import os
 import sys
+import unittest
 from typing import Annotated
 
 import slicer
@@ -215,22 +216,19 @@ class SkullGANTest(ScriptedLoadableModuleTest):
     def setUp(self):
         from SkullGANLib import needed
 
-        if needed.missing(in_slicer=True):
-            self.skipTest("Python packages are missing: " + ", ".join(needed.missing(in_slicer=True)))
+        missing = needed.missing(in_slicer=True)
+        if missing:
+            self.skipTest("Python packages are missing: " + ", ".join(missing))
         slicer.mrmlScene.Clear()
 
     def runTest(self):
         """Both tests; without the packages that the library needs there is nothing to test."""
-        from SkullGANLib import needed
-
-        missing = needed.missing(in_slicer=True)
-        if missing:
-            logging.warning("SkullGAN is not tested: packages are missing (%s).", ", ".join(missing))
-            return
-        self.setUp()
-        self.test_fromPhantomToReport()
-        self.setUp()
-        self.test_errorsAreInWords()
+        try:
+            for test in (self.test_fromPhantomToReport, self.test_errorsAreInWords):
+                self.setUp()
+                test()
+        except unittest.SkipTest as reason:
+            logging.warning("SkullGAN is not tested. %s", reason)
 
     def test_fromPhantomToReport(self):
         from SkullGANSlicer import selftest

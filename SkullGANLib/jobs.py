@@ -340,14 +340,13 @@ class Job:
         elif code == 2 or self._asked_at is not None:
             self.state, self.error = JobState.CANCELLED, None
         else:
-            self._load_value()  # of several scans some may have served
+            if self.result and self._load is not None:  # of several scans some may have served
+                self._load_value()
             self.state = JobState.FAILED
             self.error = self.error or _crash(self.title, code, list(self.log), self._reported)
         self.finished(self)
 
     def _load_value(self) -> None:
-        if self.state is not JobState.DONE and (not self.result or self._load is None):
-            return
         try:
             self.value = self.result if self._load is None else self._load(self.result)
         except SkullGANError as error:

@@ -15,7 +15,7 @@ from SkullGANLib.jobs import Job
 
 from . import inputs, scene, views
 from .inputs import openDataset
-from .results import Preview, Run
+from .results import PIXEL_MM, Preview, Run
 from .running import Finished, JobRunner
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class Logic(JobRunner):
                 volume,
                 scene.showLabels(labels, {1: "Skull vault"}, name=f"{name} skull", folder=folder),
                 scene.showPieces(
-                    rows, name=f"{name} cutting squares", spacing_mm=0.45, size=hu.shape[1], folder=folder
+                    rows, name=f"{name} cutting squares", spacing_mm=PIXEL_MM, size=hu.shape[1], folder=folder
                 ),
                 scene.showTable(rows, name=f"{name} pieces", folder=folder),
                 rows,
@@ -167,10 +167,10 @@ class Logic(JobRunner):
             wait, finished: see the class.
         """
         out = Path(out).expanduser()
-        numbers = {"images": images, "batch_size": batch_size, "seed": seed}
         arguments = inputs.trainingArguments(
-            data, self.temporary, preset=preset, device=device, init=init, settings=settings, **numbers
-        )
+            data, self.temporary, preset=preset, device=device, init=init, settings=settings,
+            images=images, batch_size=batch_size, seed=seed,
+        )  # fmt: skip
         return self._run("Train", ["train", *arguments, "--out", out], lambda result: Run(out), wait, finished)
 
     def estimate(
@@ -190,10 +190,10 @@ class Logic(JobRunner):
         """What a training would need: parameters, memory_gib, free_gib, fits, images_per_second and seconds.
 
         A few steps are timed on the device. It is no job: it may run beside one, and is better not."""
-        numbers = {"images": images, "batch_size": batch_size, "seed": seed}
         arguments = inputs.trainingArguments(
-            data, self.temporary, preset=preset, device=device, init=init, settings=settings, **numbers
-        )
+            data, self.temporary, preset=preset, device=device, init=init, settings=settings,
+            images=images, batch_size=batch_size, seed=seed,
+        )  # fmt: skip
         return self._query("Estimate", ["train", *arguments, "--dry-run"], wait, finished)
 
     # generate ---------------------------------------------------------------------------------------------------------
@@ -294,7 +294,7 @@ class Logic(JobRunner):
             thickness_mm: of the slice.
         """
         if isinstance(dataset, Preview):
-            table, hu, spacing_mm = dataset.rows, dataset.hu, 0.45
+            table, hu, spacing_mm = dataset.rows, dataset.hu, PIXEL_MM
         else:
             dataset = openDataset(dataset)
             table, hu, spacing_mm = dataset.table, dataset.hu, dataset.meta.spacing_mm

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+PIXEL_MM = 0.45  # of the pieces of a preview
+
 
 @dataclass(frozen=True)
 class Run:

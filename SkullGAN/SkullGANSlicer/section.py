@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from .panel import Panel
 
 
+FOLDER = "folder"  # of a choice of models: "a folder or file", given by the path below it
+
+
 class Section:
     """Base of the sections; each overrides what it needs.
 

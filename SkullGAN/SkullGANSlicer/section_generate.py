@@ -17,14 +17,13 @@ from SkullGANLib.jobs import Job, JobState
 
 from . import views
 from .inputs import KIND_ATTRIBUTE, openDataset
-from .section import Section
+from .section import FOLDER, Section
 from .widgets import fillChoices, fillTable
 from .words import heading, spoken
 
 if TYPE_CHECKING:
     from .panel import Panel
 
-FOLDER = "folder"
 STEPS = 100  # of a slider for a condition
 SHOWN = ("index", "sdr", "thickness_mm", "intensity_hu")
 SUFFIXES = {"nrrd": ".nrrd", "nii": ".nii.gz", "npy": ".npy", "png": "", "dicom": ""}

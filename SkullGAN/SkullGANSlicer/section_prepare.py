@@ -12,7 +12,8 @@ from SkullGANLib.jobs import Job
 
 from . import views
 from .inputs import KIND_ATTRIBUTE, openDataset
-from .results import Preview
+from .logic import PLANES
+from .results import PIXEL_MM, Preview
 from .section import Section
 from .widgets import allow, fillTable
 from .words import heading, withoutDashes
@@ -20,8 +21,7 @@ from .words import heading, withoutDashes
 if TYPE_CHECKING:
     from .panel import Panel
 
-PIXEL_MM, SIZE = 0.45, 128  # of the pieces of a preview
-PLANES = ("axial", "coronal", "sagittal")
+SIZE = 128  # of the pieces in pixels
 REGIONS = ("temporal", "parietal", "frontal", "occipital")
 SHOWN = ("index", "region", "side", "plane", "position_mm", "sdr", "thickness_mm", "quality")
 

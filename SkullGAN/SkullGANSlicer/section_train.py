@@ -15,7 +15,7 @@ from SkullGANLib.jobs import Job, JobState
 
 from .plots import LivePlot
 from .scene import makeFolder
-from .section import Section
+from .section import FOLDER, Section
 from .widgets import allow, fillChoices
 from .words import duration, withoutDashes
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 SAMPLE_WIDTH = 420
 PLOT_POINTS = 1000  # in a training; Slicer draws all of them anew for each
-FOLDER = "folder"  # the choice "a folder or file", given by the path below it
 
 
 class TrainSection(Section):
