@@ -113,6 +113,7 @@ def test_doctor_lists_families_presets_and_free_memory():
     found = doctor.examine()
     conditions = {family["name"]: family["conditions"] for family in found["families"]}
     assert conditions["skullgan"] == []
+    assert "sdr" in conditions["relativistic"]
     presets = {preset["name"]: preset for preset in found["presets"]}
     assert sorted(presets) == preset_names()
     assert presets["paper"]["epochs"] == 1000

@@ -32,6 +32,12 @@ def uniform_latents(seed: int, stream: int, indices: Iterable[int], size: int) -
     return torch.from_numpy(np.stack(latents)), torch.tensor(keys, dtype=torch.int64)
 
 
+def normal_latents(seed: int, stream: int, indices: Iterable[int], size: int) -> torch.Tensor:
+    """(n, size) float32 standard normal latents of some images, on the CPU."""
+    rows = [image_rng(seed, stream, index).standard_normal(size, np.float32) for index in indices]
+    return torch.from_numpy(np.stack(rows))
+
+
 def keyed_normals(keys: torch.Tensor, layer: int, shape: tuple[int, int, int], device: torch.device) -> torch.Tensor:
     """Standard normal numbers, the same for one key on every device (to rounding) and in every batch.
 

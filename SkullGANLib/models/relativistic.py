@@ -1,0 +1,226 @@
+"""The recommended model: a small residual GAN with the relativistic loss, for few data, that can be asked for things.
+
+Networks and loss follow the recipe of N. Huang et al., "The GAN is dead; long live the GAN! A modern GAN baseline"
+(NeurIPS 2024, R3GAN), scaled down to one channel and a few thousand images.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import nn
+from torch.nn import functional as F
+
+from SkullGANLib.models.draws import SAMPLE, normal_latents
+from SkullGANLib.models.relativistic_recipe import RelativisticRecipe, RelativisticTrainer
+
+_SLOPE = 0.2
+_GAIN = math.sqrt(2 / (1 + _SLOPE**2))  # keeps the variance through a leaky rectifier (He et al. 2015)
+_BYTES = 4
+
+
+class RelativisticNetwork(BaseModel):
+    """Widths of both networks; the defaults are size M for 128 x 128 pixels.
+
+    Attributes:
+        latent: length of z.
+        embedding: length of the condition's linear embedding, which joins z.
+        condition: columns that describe the conditions of an image; 0 for a model that cannot be asked. Training sets
+            it from the data.
+        widths: channels of the stages from 4 x 4 pixels up, each twice as wide in pixels as the one before.
+        blocks: residual blocks of a stage.
+        group: channels in a group of the 3x3 convolutions.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    latent: int = Field(64, ge=1)
+    embedding: int = Field(64, ge=1)
+    condition: int = Field(0, ge=0)
+    widths: tuple[int, ...] = (384, 384, 384, 192, 96, 48)
+    blocks: int = Field(2, ge=1)
+    group: int = Field(16, ge=1)
+
+    @model_validator(mode="after")
+    def _groups_divide(self) -> RelativisticNetwork:
+        if len(self.widths) < 2 or any(width < 1 or 2 * width % self.group for width in self.widths):
+            raise ValueError("widths has at least two entries, and group divides twice each of them")
+        return self
+
+    @property
+    def size(self) -> int:
+        """Height and width of the images in pixels."""
+        return 4 * 2 ** (len(self.widths) - 1)
+
+
+class Block(nn.Module):
+    """x plus a bottleneck turned inside out: 1x1 to twice the channels, grouped 3x3, 1x1 back, which starts at 0."""
+
+    def __init__(self, width: int, group: int, blocks_in_all: int) -> None:
+        super().__init__()
+        inner, scale = 2 * width, _GAIN * blocks_in_all**-0.25
+        self.widen = _convolution(width, inner, 1, scale)
+        self.mix = _convolution(inner, inner, 3, scale, groups=inner // group)
+        self.narrow = _convolution(inner, width, 1, 0.0)
+        self.bias1, self.bias2 = nn.Parameter(torch.zeros(inner)), nn.Parameter(torch.zeros(inner))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) to the same."""
+        y = F.leaky_relu(self.widen(x) + self.bias1[:, None, None], _SLOPE)
+        y = F.leaky_relu(self.mix(y) + self.bias2[:, None, None], _SLOPE)
+        return x + self.narrow(y)
+
+
+class Generator(nn.Module):
+    """z and condition to an image; the output has no bounds, and is clamped where HU are made of it."""
+
+    def __init__(self, network: RelativisticNetwork) -> None:
+        super().__init__()
+        widths, blocks = network.widths, network.blocks * len(network.widths)
+        self.embed = nn.Linear(network.condition, network.embedding, bias=False) if network.condition else None
+        joined = network.latent + network.embedding * bool(network.condition)
+        self.basis = nn.Parameter(torch.randn(widths[0], 4, 4))
+        self.first = nn.Parameter(torch.randn(joined, widths[0]) / math.sqrt(joined))
+        for stage, width in enumerate(widths):
+            layers = [Block(width, network.group, blocks) for _ in range(network.blocks)]
+            if stage and widths[stage - 1] != width:
+                layers.insert(0, _convolution(widths[stage - 1], width, 1, 1.0))
+            self.add_module(f"stage{stage}", nn.Sequential(*layers))
+        self.stages = len(widths)
+        self.last = _convolution(widths[-1], 1, 1, 1.0)
+
+    def forward(self, z: torch.Tensor, condition: torch.Tensor | None = None) -> torch.Tensor:
+        """Draw images.
+
+        Args:
+            z: (B, latent), standard normal.
+            condition: (B, k) as ``models.conditions.encode`` makes it, for a conditional network.
+
+        Returns:
+            (B, 1, size, size), roughly in [-1, 1].
+        """
+        if self.embed is not None:
+            z = torch.cat([z, self.embed(condition)], 1)
+        x = self.basis * (z @ self.first)[:, :, None, None]
+        for stage in range(self.stages):
+            x = upsample(x) if stage else x
+            x = self.get_submodule(f"stage{stage}")(x)
+        return self.last(x)
+
+
+class Discriminator(nn.Module):
+    """The generator's mirror image: an image and what it was asked to be, to one number, higher for real ones."""
+
+    def __init__(self, network: RelativisticNetwork) -> None:
+        super().__init__()
+        widths, blocks = network.widths[::-1], network.blocks * len(network.widths)
+        self.first = _convolution(1, widths[0], 1, 1.0)
+        for stage, width in enumerate(widths):
+            layers = [Block(width, network.group, blocks) for _ in range(network.blocks)]
+            if stage + 1 < len(widths) and widths[stage + 1] != width:
+                layers.append(_convolution(width, widths[stage + 1], 1, 1.0))
+            self.add_module(f"stage{stage}", nn.Sequential(*layers))
+        self.stages = len(widths)
+        self.pool = nn.Conv2d(widths[-1], widths[-1], 4, groups=widths[-1], bias=False)
+        features = network.embedding if network.condition else 1
+        self.last = nn.Linear(widths[-1], features, bias=False)
+        self.embed = nn.Linear(network.condition, network.embedding, bias=False) if network.condition else None
+
+    def forward(self, images: torch.Tensor, condition: torch.Tensor | None = None) -> torch.Tensor:
+        """(B, 1, size, size) and (B, k) to (B,) logits."""
+        x = self.first(images)
+        for stage in range(self.stages):
+            x = downsample(x) if stage else x
+            x = self.get_submodule(f"stage{stage}")(x)
+        features = self.last(self.pool(x).flatten(1))
+        if self.embed is None:
+            return features[:, 0]
+        return (features * self.embed(condition)).sum(1) / math.sqrt(features.shape[1])
+
+
+def upsample(x: torch.Tensor) -> torch.Tensor:
+    """(B, C, H, W) to (B, C, 2H, 2W) by linear interpolation between pixel centres, which stay where they are."""
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def downsample(x: torch.Tensor) -> torch.Tensor:
+    """(B, C, H, W) to (B, C, H/2, W/2) with [1, 3, 3, 1] / 8 across and down: what ``upsample`` is, the other way."""
+    x = F.pad(x, (1, 1, 1, 1), mode="replicate")
+    return F.avg_pool2d(F.avg_pool2d(F.avg_pool2d(x, 2, 1), 2, 1), 2)
+
+
+def _convolution(before: int, after: int, kernel: int, scale: float, groups: int = 1) -> nn.Conv2d:
+    """Without bias; weights N(0, scale^2 / inputs of an output), or 0 where ``scale`` is."""
+    layer = nn.Conv2d(before, after, kernel, padding=kernel // 2, groups=groups, bias=False)
+    fan_in = before // groups * kernel**2
+    with torch.no_grad():
+        layer.weight.normal_(0.0, scale / math.sqrt(fan_in)) if scale else layer.weight.zero_()
+    return layer
+
+
+class Relativistic:
+    """The family's entry in the registry; see ``registry.Family`` for what each part is."""
+
+    name = "relativistic"
+    title = "Recommended: small relativistic GAN that can be asked for region, thickness and more"
+    network = RelativisticNetwork
+    recipe = RelativisticRecipe
+    trainer = RelativisticTrainer
+    conditions: tuple[str, ...] = ("plane", "region", "side", "sdr", "thickness_mm", "intensity_hu")
+
+    def build_generator(self, network: RelativisticNetwork) -> Generator:
+        """A freshly initialised generator."""
+        return Generator(network)
+
+    def build_discriminator(self, network: RelativisticNetwork) -> Discriminator:
+        """A freshly initialised discriminator."""
+        return Discriminator(network)
+
+    def latent(
+        self, network: RelativisticNetwork, seed: int, indices: Iterable[int], stream: int = SAMPLE
+    ) -> tuple[torch.Tensor]:
+        """(n, latent) z of the images ``indices`` of ``seed``, on the CPU."""
+        return (normal_latents(seed, stream, indices, network.latent),)
+
+    def sample(
+        self,
+        generator: Generator,
+        network: RelativisticNetwork,
+        seed: int,
+        indices: Iterable[int],
+        condition: torch.Tensor | None = None,
+        stream: int = SAMPLE,
+    ) -> torch.Tensor:
+        """(n, 1, size, size) images on the generator's device; without a condition, the training set's mean one."""
+        (z,) = self.latent(network, seed, indices, stream)
+        device = next(generator.parameters()).device
+        if network.condition and condition is None:
+            condition = torch.zeros(len(z), network.condition)
+        condition = None if condition is None else condition.to(device, non_blocking=True)
+        return generator(z.to(device, non_blocking=True), condition)
+
+    def realness(self, discriminator: Discriminator, images: torch.Tensor) -> torch.Tensor:
+        """(n,) the logit squashed to 0..1; relativistic logits mean something only against each other."""
+        k = 0 if discriminator.embed is None else discriminator.embed.in_features
+        condition = images.new_zeros(len(images), k) if k else None
+        return torch.sigmoid(discriminator(images, condition))
+
+    def feature_maps(self, network: RelativisticNetwork) -> tuple[str, ...]:
+        """Names of the generator's modules whose outputs serve label synthesis, coarse to fine."""
+        return tuple(f"stage{stage}" for stage in range(len(network.widths)))
+
+    def memory(self, network: RelativisticNetwork, batch: int, *, training: bool) -> int:
+        """Estimated bytes of device memory: weights and maps, in training also gradients, Adam's moments and EMA."""
+        with torch.device("meta"):
+            weights = [sum(p.numel() for p in net(network).parameters()) for net in (Generator, Discriminator)]
+        pixels = [(4 * 2**stage) ** 2 for stage in range(len(network.widths))]
+        if not training:
+            return int(_BYTES * (weights[0] + batch * 8 * network.widths[-1] * pixels[-1]))
+        one = sum(w * p for w, p in zip(network.widths, pixels, strict=True)) * network.blocks * 9
+        return int(_BYTES * (5 * weights[0] + 4 * weights[1] + batch * 4 * one))
+
+
+FAMILY = Relativistic()

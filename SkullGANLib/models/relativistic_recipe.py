@@ -1,0 +1,124 @@
+"""How the recommended model is trained: a relativistic pairing loss with gradient penalties on real and fake images."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch.nn import functional as F
+
+from SkullGANLib.models.draws import FAKES, GENERATOR_STEP, normal_latents
+from SkullGANLib.models.registry import Batch
+
+
+class RelativisticRecipe(BaseModel):
+    """Training options; pairs are (at the start, at the end), with half a cosine between.
+
+    Attributes:
+        learning_rate: of Adam, both networks.
+        beta2: of Adam; beta1 is 0.
+        gamma: weight of the gradient penalties R1 and R2.
+        penalty_every: steps between two penalties, each weighted as many times; more than 1 saves time on a processor.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    learning_rate: tuple[float, float] = (2e-4, 5e-5)
+    beta2: tuple[float, float] = (0.9, 0.99)
+    gamma: tuple[float, float] = (10.0, 1.0)
+    penalty_every: int = Field(1, ge=1)
+
+
+class RelativisticTrainer:
+    """Both networks, their Adam optimizers and one step; see ``registry.Trainer``.
+
+    With D the discriminator, x real and g generated, softplus(t) = log(1 + exp(t)):
+    loss of D = softplus(D(g) - D(x)) + gamma / 2 (|grad_x D(x)|^2 + |grad_g D(g)|^2),
+    loss of G = softplus(D(x) - D(g)).
+    """
+
+    def __init__(
+        self, recipe: RelativisticRecipe, network: BaseModel, generator: torch.nn.Module, discriminator: torch.nn.Module
+    ) -> None:
+        self.recipe, self.latent = recipe, network.latent
+        self.networks = {"generator": generator, "discriminator": discriminator}
+        self.optimizers = {
+            name: torch.optim.Adam(net.parameters(), lr=recipe.learning_rate[0], betas=(0.0, recipe.beta2[0]))
+            for name, net in self.networks.items()
+        }
+        self.steps = 0
+
+    def step(self, batch: Batch) -> dict[str, float]:
+        """One update of the discriminator, then one of the generator."""
+        discriminator, condition = self.networks["discriminator"], batch.condition
+        self._schedule(batch.done)
+        gamma = along(self.recipe.gamma, batch.done)
+        with_penalty = self.steps % self.recipe.penalty_every == 0
+        real, fake = batch.images.detach(), self._draw(batch, FAKES).detach()
+        if with_penalty:
+            real, fake = real.requires_grad_(), fake.requires_grad_()
+        judged_real, judged_fake = discriminator(real, condition), discriminator(fake, condition)
+        loss = F.softplus(judged_fake.float() - judged_real.float()).mean()
+        total, penalties = loss, (loss.new_zeros(()), loss.new_zeros(()))
+        if with_penalty:
+            penalties = tuple(_penalty(*pair) for pair in ((judged_real, real), (judged_fake, fake)))
+            total = loss + self.recipe.penalty_every * gamma / 2 * (penalties[0] + penalties[1])
+        self._update("discriminator", total)
+        real = batch.images.detach()
+        discriminator.requires_grad_(False)
+        drawn = self._draw(batch, GENERATOR_STEP)
+        with torch.no_grad():
+            judged_real = discriminator(real, condition)
+        generator_loss = F.softplus(judged_real.float() - discriminator(drawn, condition).float()).mean()
+        try:
+            self._update("generator", generator_loss)
+        finally:
+            discriminator.requires_grad_(True)
+        self.steps += 1
+        return {
+            "loss_generator": generator_loss.item(),
+            "loss_discriminator": loss.item(),
+            "r1": penalties[0].item(),
+            "r2": penalties[1].item(),
+            "gamma": gamma,
+        }
+
+    def state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """What else resuming needs."""
+        return {"steps": self.steps}, {}
+
+    def load_state(self, values: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+        """Take back what ``state`` gave."""
+        self.steps = values["steps"]
+
+    def _draw(self, batch: Batch, stream: int) -> torch.Tensor:
+        indices = range(batch.first, batch.first + len(batch.images))
+        z = normal_latents(batch.seed, stream, indices, self.latent).to(batch.images.device, non_blocking=True)
+        return self.networks["generator"](z, batch.condition)
+
+    def _schedule(self, done: float) -> None:
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = along(self.recipe.learning_rate, done)
+                group["betas"] = (0.0, along(self.recipe.beta2, done))
+
+    def _update(self, name: str, loss: torch.Tensor) -> None:
+        if not torch.isfinite(loss):
+            raise FloatingPointError(f"the loss of the {name} is {loss.item()}")
+        optimizer = self.optimizers[name]
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+
+
+def along(ends: tuple[float, float], done: float) -> float:
+    """From the first to the second value along half a cosine, ``done`` from 0 to 1."""
+    return ends[1] + (ends[0] - ends[1]) * 0.5 * (1 + math.cos(math.pi * min(max(done, 0.0), 1.0)))
+
+
+def _penalty(judged: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    """Mean squared norm of the logit's gradient at the images (R1 on real, R2 on fake ones; Mescheder et al. 2018)."""
+    (gradient,) = torch.autograd.grad(judged.float().sum(), images, create_graph=True)
+    return gradient.float().square().sum((1, 2, 3)).mean()
