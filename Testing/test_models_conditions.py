@@ -56,6 +56,9 @@ class Family:
     def sample(self, generator, network, seed, indices, condition=None, stream=0):
         return generator(uniform_latents(seed, stream, indices, 1)[0], condition)
 
+    def for_drawing(self, generator, network, bfloat16):
+        return generator
+
     def memory(self, network, batch, *, training):
         return 1000 * batch
 

@@ -22,7 +22,7 @@ def make(path, n=6, *, split=None, quality=None, **facts):
 
 def values(data, first, count):
     """The segment numbers in a batch, whichever way they are mirrored."""
-    hu = data.window.to_hu(data.batch(first, count))
+    hu = data.window.to_hu(data.batch(first, count).numpy())
     return (np.rint(hu.max((1, 2, 3))) - 100).astype(int).tolist()
 
 
@@ -44,19 +44,22 @@ def test_image_n_is_the_same_however_the_stream_is_cut(tmp_path):
 
 def test_half_of_the_images_are_mirrored_unless_told_not_to(tmp_path):
     path = make(tmp_path / "a")
-    images = TrainingData([path], seed=0).batch(0, 400)
+    images = TrainingData([path], seed=0).batch(0, 400).numpy()
     mirrored = images[:, 0, 0, -1] > images[:, 0, 0, 0]
     assert 0.4 < mirrored.mean() < 0.6
-    plain = TrainingData([path], seed=0, mirror=False).batch(0, 400)
+    plain = TrainingData([path], seed=0, mirror=False).batch(0, 400).numpy()
     assert (plain[:, 0, 0, 0] > plain[:, 0, 0, -1]).all()
 
 
 def test_only_good_segments_of_the_training_part_take_part(tmp_path):
-    parts = ["train", "test", "train", "val", "train", ""]
+    parts = ["train", "val", "train", "val", "train", "test"]
     data = TrainingData([make(tmp_path / "a", split=parts, quality=["ok"] * 4 + ["cut off", "ok"])])
     assert sorted(values(data, 0, 2)) == [0, 2]
     assert data.window.maximum_hu == 102
-    assert sorted(data.reference(9).max((1, 2)) - 100) == [1, 3]  # held out
+    assert (data.reference(9).max((1, 2)) - 100).tolist() == [1, 3]  # of the part val, not of test
+    images, condition = data.held_out(5, 3)
+    assert (np.rint(data.window.to_hu(images.numpy()).max((1, 2, 3))) - 100).tolist() == [3, 1, 3]
+    assert condition is None
 
 
 def test_a_set_that_is_not_split_is_used_whole(tmp_path):
@@ -135,7 +138,7 @@ def test_conditions_are_one_hot_or_standardised_and_a_mirrored_side_is_the_other
     assert list(data.conditions) == ["side", "sdr"]  # the region is the same throughout: nothing to ask for
     assert data.conditions["side"].values == ("left", "right")
     assert data.conditions["sdr"].mean == pytest.approx(0.4)
-    images, asked = data.batch(0, 200), data.condition(0, 200)
+    images, asked = data.batch(0, 200).numpy(), data.condition(0, 200)
     rows = np.rint(data.window.to_hu(images).max((1, 2, 3)) - 100).astype(int)
     mirrored = images[:, 0, 0, -1] > images[:, 0, 0, 0]
     plain = {0: (1, 0), 1: (1, 0), 2: (0, 1), 3: (0, 0)}

@@ -61,11 +61,14 @@ def train(
 
     before = run.images_seen(out) if out else 0
     folder = run.train(options, progress=progress)
-    card = load_card(folder / "model")
-    progress.result(run=str(folder), model=str(folder / "model"), images_seen=card.images_seen)
+    seen, card = run.images_seen(folder), load_card(folder / "model")
+    facts = {"images_seen": seen, "model_images": card.images_seen, **card.metrics}
+    progress.result(run=str(folder), model=str(folder / "model"), **facts)
     progress.close()
-    done = "This run had finished already" if before >= card.images_seen else "Training has finished"
-    click.echo(f"{done}: {card.images_seen} images seen.")
+    done = "This run had finished already" if before >= seen else "Training has finished"
+    click.echo(f"{done}: {seen} images seen.")
+    if card.images_seen < seen:
+        click.echo(f"The model is the snapshot at {card.images_seen} images: none came nearer to the real segments.")
     if card.training.get("subjects") == 1:
         click.echo("Note: the training set is one subject only; the model knows no other head.")
     click.echo(f"Model: {folder / 'model'}")

@@ -9,8 +9,9 @@ import torch
 
 from SkullGANLib.errors import InputError, ResourceError
 from SkullGANLib.models.conditions import columns, condition_values, encode
-from SkullGANLib.models.device import free_memory, memory_advice, resolve_device
+from SkullGANLib.models.device import bfloat16_is_faster, free_memory, memory_advice, resolve_device
 from SkullGANLib.models.folder import Model
+from SkullGANLib.models.window import exported_hu
 from SkullGANLib.progress import Progress, report
 
 _MEMORY_SHARE = 0.5  # of what is free
@@ -28,6 +29,7 @@ def generate_segments(
     first: int = 0,
     condition: np.ndarray | None = None,
     batch_statistics: bool = False,
+    precision: str = "auto",
     bone_floor_hu: float | None = None,
 ) -> np.ndarray:
     """Synthetic segments in HU, clamped to the model's intensity window, background exactly as in the training data.
@@ -44,6 +46,8 @@ def generate_segments(
             conditions is asked for what the training set held.
         batch_statistics: the released code's behaviour: BatchNorm uses each batch's own statistics, so that an image
             depends on the others in its batch.
+        precision: float32, bfloat16, or auto: bfloat16 where the device has units for it, several times as fast and a
+            few HU away from float32.
         bone_floor_hu: pixels less than this above the background become background; the card's if not given, and with 0
             every pixel stays.
 
@@ -63,17 +67,21 @@ def generate_segments(
     size = min(batch_size or fitting_batch(model, where), n)
     floor_hu = model.card.bone_floor_hu if bone_floor_hu is None else bone_floor_hu
     hu = np.empty((n, network.size, network.size), np.float32)
+    bfloat16 = precision == "bfloat16" or (precision == "auto" and bfloat16_is_faster(where))
     with memory_advice(f"Use a smaller --batch-size than {size}."), torch.no_grad():
         generator = model.generator.to(where).eval()
         if batch_statistics:  # a copy, since the running statistics change in train mode
             generator = copy.deepcopy(generator).train()
+        else:
+            generator = model.family.for_drawing(generator, network, bfloat16)
         for start in range(0, n, size):
             report(progress, start, n, "Generating")
             part = slice(start, min(start + size, n))
             asked = None if condition is None else torch.as_tensor(condition[part], device=where)
             indices = range(first + part.start, first + part.stop)
             images = model.family.sample(generator, network, seed, indices, asked)
-            hu[part] = _as_hu(images[:, 0].float().cpu().numpy(), model, floor_hu)
+            images = images[:, 0].float().cpu().numpy()
+            hu[part] = exported_hu(images, model.window, model.card.background_hu, floor_hu)
     report(progress, n, n, "Generating")
     return hu
 
@@ -98,10 +106,3 @@ def fitting_batch(model: Model, device: torch.device) -> int:
     need = [model.family.memory(model.network, batch, training=False) for batch in (1, 2)]
     images = int((_MEMORY_SHARE * free_memory(device) - need[0]) / (need[1] - need[0])) + 1
     return max(1, min(images, _LARGEST_BATCH[device.type]))
-
-
-def _as_hu(unit: np.ndarray, model: Model, floor_hu: float) -> np.ndarray:
-    hu = model.window.to_hu(np.clip(unit, -1, 1))
-    if floor_hu > 0:
-        hu[hu < model.card.background_hu + floor_hu] = model.card.background_hu
-    return hu

@@ -48,11 +48,11 @@ def free_memory(device: torch.device) -> int:
 
 
 def bfloat16_is_faster(device: torch.device) -> bool:
-    """True on GPUs from Ampere on and on CPUs with matrix units for it (AMX); elsewhere bfloat16 is emulated."""
+    """True on GPUs from Ampere on and on CPUs with instructions for it (AMX, AVX-512); elsewhere it is emulated."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= 8
-    tiles = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return device.type == "cpu" and tiles is not None and tiles()
+    known = [getattr(torch.cpu, f"_is_{unit}_supported", None) for unit in ("amx_tile", "avx512_bf16")]
+    return device.type == "cpu" and any(has is not None and has() for has in known)
 
 
 @contextmanager

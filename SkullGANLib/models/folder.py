@@ -101,6 +101,19 @@ def load_model(path: str | Path, *, discriminator: bool = False) -> Model:
     return Model(card, *networks)
 
 
+def shipped_models() -> dict[str, Path]:
+    """Name to folder of the models that come with SkullGAN."""
+    library = Path(__file__).resolve().parents[1]
+    places = (library.parent / "Resources" / "Models", library / "shipped")  # sources and Slicer; installed by pip
+    folders = [folder for place in places if place.is_dir() for folder in sorted(place.iterdir())]
+    return {folder.name: folder for folder in reversed(folders) if (folder / CARD_FILE).is_file()}
+
+
+def shipped_model(path: str | Path) -> Path:
+    """``path`` as it is, or where it is just the name of a model that comes with SkullGAN, that model's folder."""
+    return Path(path) if Path(path).exists() else shipped_models().get(str(path), Path(path))
+
+
 def _load_network(path: Path, card: ModelCard, build: Any, network: BaseModel) -> torch.nn.Module:
     from safetensors import SafetensorError
     from safetensors.torch import load_file

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,6 +17,11 @@ from SkullGANLib.errors import InputError
 if TYPE_CHECKING:
     import torch
     from pydantic import BaseModel
+
+
+def unchanged(images: torch.Tensor, first: int, stream: int = 0) -> torch.Tensor:
+    """No augmentation."""
+    return images
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,10 @@ class Batch:
         first: images drawn before this batch; with ``seed`` it fixes every random number of the step.
         epoch: ``first`` over the size of the training set.
         done: share of the whole training that lies behind, 0 to 1.
+        augment: called with images, ``first`` and a number for each use within the step; what the discriminator sees
+            goes through it, real or drawn.
+        held_out: as many images of held-out subjects as ``images`` and their condition, now and then; the step then
+            tells ``d_real``, ``d_held_out`` and ``d_fake``, the means of the logits.
     """
 
     images: torch.Tensor
@@ -38,6 +47,8 @@ class Batch:
     first: int
     epoch: float
     done: float
+    augment: Callable[..., torch.Tensor] = unchanged
+    held_out: tuple[torch.Tensor, torch.Tensor | None] | None = None
 
 
 class Trainer(Protocol):
@@ -46,8 +57,10 @@ class Trainer(Protocol):
     Attributes:
         networks: name to network, of which ``"generator"`` is the one to sample from.
         optimizers: name to optimizer, whose states a checkpoint keeps.
+        compilable: names of the networks that ``torch.compile`` can take.
     """
 
+    compilable: tuple[str, ...]
     networks: dict[str, torch.nn.Module]
     optimizers: dict[str, torch.optim.Optimizer]
 
@@ -105,6 +118,9 @@ class Family(Protocol):
         stream: int = 0,
     ) -> torch.Tensor:
         """(n, 1, H, W) images in [-1, 1] on the generator's device."""
+
+    def for_drawing(self, generator: torch.nn.Module, network: BaseModel, bfloat16: bool) -> torch.nn.Module:
+        """The generator as ``sample`` draws fastest with it; the given one stays as it is."""
 
     def realness(self, discriminator: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
         """(n,) the discriminator's probability that images (n, 1, H, W) in [-1, 1] are real."""

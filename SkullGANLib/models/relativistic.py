@@ -6,8 +6,10 @@ Networks and loss follow the recipe of N. Huang et al., "The GAN is dead; long l
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable
+from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -30,9 +32,11 @@ class RelativisticNetwork(BaseModel):
         embedding: length of the condition's linear embedding, which joins z.
         condition: columns that describe the conditions of an image; 0 for a model that cannot be asked. Training sets
             it from the data.
-        widths: channels of the stages from 4 x 4 pixels up, each twice as wide in pixels as the one before.
+        widths: channels of the stages from 4 x 4 positions up, each twice as wide as the one before.
         blocks: residual blocks of a stage.
         group: channels in a group of the 3x3 convolutions.
+        patch: pixels of the image along each side of a position of the last stage; 2 makes images of twice the size
+            for about the time of the smaller ones.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,6 +47,7 @@ class RelativisticNetwork(BaseModel):
     widths: tuple[int, ...] = (384, 384, 384, 192, 96, 48)
     blocks: int = Field(2, ge=1)
     group: int = Field(16, ge=1)
+    patch: Literal[1, 2, 4] = 1
 
     @model_validator(mode="after")
     def _groups_divide(self) -> RelativisticNetwork:
@@ -53,7 +58,7 @@ class RelativisticNetwork(BaseModel):
     @property
     def size(self) -> int:
         """Height and width of the images in pixels."""
-        return 4 * 2 ** (len(self.widths) - 1)
+        return 4 * 2 ** (len(self.widths) - 1) * self.patch
 
 
 class Block(nn.Module):
@@ -62,15 +67,14 @@ class Block(nn.Module):
     def __init__(self, width: int, group: int, blocks_in_all: int) -> None:
         super().__init__()
         inner, scale = 2 * width, _GAIN * blocks_in_all**-0.25
-        self.widen = _convolution(width, inner, 1, scale)
-        self.mix = _convolution(inner, inner, 3, scale, groups=inner // group)
+        self.widen = _convolution(width, inner, 1, scale, bias=True)
+        self.mix = _convolution(inner, inner, 3, scale, groups=inner // group, bias=True)
         self.narrow = _convolution(inner, width, 1, 0.0)
-        self.bias1, self.bias2 = nn.Parameter(torch.zeros(inner)), nn.Parameter(torch.zeros(inner))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) to the same."""
-        y = F.leaky_relu(self.widen(x) + self.bias1[:, None, None], _SLOPE)
-        y = F.leaky_relu(self.mix(y) + self.bias2[:, None, None], _SLOPE)
+        y = F.leaky_relu(self.widen(x), _SLOPE, inplace=True)
+        y = F.leaky_relu(self.mix(y), _SLOPE, inplace=True)
         return x + self.narrow(y)
 
 
@@ -89,8 +93,8 @@ class Generator(nn.Module):
             if stage and widths[stage - 1] != width:
                 layers.insert(0, _convolution(widths[stage - 1], width, 1, 1.0))
             self.add_module(f"stage{stage}", nn.Sequential(*layers))
-        self.stages = len(widths)
-        self.last = _convolution(widths[-1], 1, 1, 1.0)
+        self.stages, self.patch = len(widths), network.patch
+        self.last = _convolution(widths[-1], network.patch**2, 1, 1.0)
 
     def forward(self, z: torch.Tensor, condition: torch.Tensor | None = None) -> torch.Tensor:
         """Draw images.
@@ -102,13 +106,14 @@ class Generator(nn.Module):
         Returns:
             (B, 1, size, size), roughly in [-1, 1].
         """
+        z = z.to(self.first.dtype)
         if self.embed is not None:
-            z = torch.cat([z, self.embed(condition)], 1)
+            z = torch.cat([z, self.embed(condition.to(z.dtype))], 1)
         x = self.basis * (z @ self.first)[:, :, None, None]
         for stage in range(self.stages):
-            x = upsample(x) if stage else x
+            x = resample(x, 2.0) if stage else x
             x = self.get_submodule(f"stage{stage}")(x)
-        return self.last(x)
+        return F.pixel_shuffle(self.last(x), self.patch).float()
 
 
 class Discriminator(nn.Module):
@@ -117,47 +122,46 @@ class Discriminator(nn.Module):
     def __init__(self, network: RelativisticNetwork) -> None:
         super().__init__()
         widths, blocks = network.widths[::-1], network.blocks * len(network.widths)
-        self.first = _convolution(1, widths[0], 1, 1.0)
+        self.patch = network.patch
+        self.first = _convolution(network.patch**2, widths[0], 1, 1.0)
         for stage, width in enumerate(widths):
             layers = [Block(width, network.group, blocks) for _ in range(network.blocks)]
             if stage + 1 < len(widths) and widths[stage + 1] != width:
                 layers.append(_convolution(width, widths[stage + 1], 1, 1.0))
             self.add_module(f"stage{stage}", nn.Sequential(*layers))
         self.stages = len(widths)
-        self.pool = nn.Conv2d(widths[-1], widths[-1], 4, groups=widths[-1], bias=False)
+        self.basis = nn.Parameter(torch.randn(widths[-1], 4, 4) / 4)
         features = network.embedding if network.condition else 1
         self.last = nn.Linear(widths[-1], features, bias=False)
         self.embed = nn.Linear(network.condition, network.embedding, bias=False) if network.condition else None
 
     def forward(self, images: torch.Tensor, condition: torch.Tensor | None = None) -> torch.Tensor:
         """(B, 1, size, size) and (B, k) to (B,) logits."""
-        x = self.first(images)
+        x = self.first(F.pixel_unshuffle(images, self.patch))
         for stage in range(self.stages):
-            x = downsample(x) if stage else x
+            x = resample(x, 0.5) if stage else x
             x = self.get_submodule(f"stage{stage}")(x)
-        features = self.last(self.pool(x).flatten(1))
+        features = self.last((x * self.basis).sum((2, 3)))
         if self.embed is None:
             return features[:, 0]
         return (features * self.embed(condition)).sum(1) / math.sqrt(features.shape[1])
 
 
-def upsample(x: torch.Tensor) -> torch.Tensor:
-    """(B, C, H, W) to (B, C, 2H, 2W) by linear interpolation between pixel centres, which stay where they are."""
-    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+def resample(x: torch.Tensor, factor: float) -> torch.Tensor:
+    """(B, C, H, W) to twice or half the height and width: linear between pixel centres, or means of 2 x 2."""
+    return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
 
 
-def downsample(x: torch.Tensor) -> torch.Tensor:
-    """(B, C, H, W) to (B, C, H/2, W/2) with [1, 3, 3, 1] / 8 across and down: what ``upsample`` is, the other way."""
-    x = F.pad(x, (1, 1, 1, 1), mode="replicate")
-    return F.avg_pool2d(F.avg_pool2d(F.avg_pool2d(x, 2, 1), 2, 1), 2)
-
-
-def _convolution(before: int, after: int, kernel: int, scale: float, groups: int = 1) -> nn.Conv2d:
-    """Without bias; weights N(0, scale^2 / inputs of an output), or 0 where ``scale`` is."""
-    layer = nn.Conv2d(before, after, kernel, padding=kernel // 2, groups=groups, bias=False)
+def _convolution(
+    before: int, after: int, kernel: int, scale: float, groups: int = 1, *, bias: bool = False
+) -> nn.Conv2d:
+    """Weights N(0, scale^2 / inputs of an output), or 0 where ``scale`` is; biases 0."""
+    layer = nn.Conv2d(before, after, kernel, padding=kernel // 2, groups=groups, bias=bias)
     fan_in = before // groups * kernel**2
     with torch.no_grad():
         layer.weight.normal_(0.0, scale / math.sqrt(fan_in)) if scale else layer.weight.zero_()
+        if bias:
+            layer.bias.zero_()
     return layer
 
 
@@ -201,6 +205,11 @@ class Relativistic:
             condition = torch.zeros(len(z), network.condition)
         condition = None if condition is None else condition.to(device, non_blocking=True)
         return generator(z.to(device, non_blocking=True), condition)
+
+    def for_drawing(self, generator: Generator, network: RelativisticNetwork, bfloat16: bool) -> Generator:
+        """A copy in the memory order that convolutions like best, in bfloat16 where asked for."""
+        dtype = torch.bfloat16 if bfloat16 else torch.float32
+        return copy.deepcopy(generator).to(dtype, memory_format=torch.channels_last)
 
     def realness(self, discriminator: Discriminator, images: torch.Tensor) -> torch.Tensor:
         """(n,) the logit squashed to 0..1; relativistic logits mean something only against each other."""

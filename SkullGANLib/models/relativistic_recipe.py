@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch.nn import functional as F
 
 from SkullGANLib.models.draws import FAKES, GENERATOR_STEP, normal_latents
+from SkullGANLib.models.parallel import mean
 from SkullGANLib.models.registry import Batch
 
 
@@ -39,6 +40,8 @@ class RelativisticTrainer:
     loss of G = softplus(D(x) - D(g)).
     """
 
+    compilable = ("generator",)  # what is differentiated twice does not compile
+
     def __init__(
         self, recipe: RelativisticRecipe, network: BaseModel, generator: torch.nn.Module, discriminator: torch.nn.Module
     ) -> None:
@@ -56,9 +59,10 @@ class RelativisticTrainer:
         self._schedule(batch.done)
         gamma = along(self.recipe.gamma, batch.done)
         with_penalty = self.steps % self.recipe.penalty_every == 0
-        real, fake = batch.images.detach(), self._draw(batch, FAKES).detach()
-        if with_penalty:
-            real, fake = real.requires_grad_(), fake.requires_grad_()
+        real = batch.augment(batch.images, batch.first, 0).detach().requires_grad_(with_penalty)
+        with torch.no_grad():
+            fake = self._draw(batch, FAKES, 1)
+        fake.requires_grad_(with_penalty)
         judged_real, judged_fake = discriminator(real, condition), discriminator(fake, condition)
         loss = F.softplus(judged_fake.float() - judged_real.float()).mean()
         total, penalties = loss, (loss.new_zeros(()), loss.new_zeros(()))
@@ -66,24 +70,27 @@ class RelativisticTrainer:
             penalties = tuple(_penalty(*pair) for pair in ((judged_real, real), (judged_fake, fake)))
             total = loss + self.recipe.penalty_every * gamma / 2 * (penalties[0] + penalties[1])
         self._update("discriminator", total)
-        real = batch.images.detach()
+        figures = {"loss_discriminator": loss, "d_real": judged_real.mean(), "d_fake": judged_fake.mean()}
+        if with_penalty:
+            figures |= {"r1": penalties[0], "r2": penalties[1]}
+
         discriminator.requires_grad_(False)
-        drawn = self._draw(batch, GENERATOR_STEP)
-        with torch.no_grad():
-            judged_real = discriminator(real, condition)
-        generator_loss = F.softplus(judged_real.float() - discriminator(drawn, condition).float()).mean()
         try:
+            with torch.no_grad():
+                judged_real = discriminator(real.detach(), condition)
+                if batch.held_out is not None:
+                    held_out, its_condition = batch.held_out
+                    seen = batch.augment(held_out, batch.first, 3)
+                    figures["d_held_out"] = discriminator(seen, its_condition).mean()
+            judged = discriminator(self._draw(batch, GENERATOR_STEP, 2), condition)
+            generator_loss = F.softplus(judged_real.float() - judged.float()).mean()
             self._update("generator", generator_loss)
         finally:
             discriminator.requires_grad_(True)
         self.steps += 1
-        return {
-            "loss_generator": generator_loss.item(),
-            "loss_discriminator": loss.item(),
-            "r1": penalties[0].item(),
-            "r2": penalties[1].item(),
-            "gamma": gamma,
-        }
+        figures = {"loss_generator": generator_loss, **figures}
+        values = mean(torch.stack([value.detach().float() for value in figures.values()])).tolist()
+        return {**dict(zip(figures, values, strict=True)), "gamma": gamma}
 
     def state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         """What else resuming needs."""
@@ -93,10 +100,11 @@ class RelativisticTrainer:
         """Take back what ``state`` gave."""
         self.steps = values["steps"]
 
-    def _draw(self, batch: Batch, stream: int) -> torch.Tensor:
+    def _draw(self, batch: Batch, stream: int, use: int) -> torch.Tensor:
+        """As many images as the batch has, as the discriminator gets to see them."""
         indices = range(batch.first, batch.first + len(batch.images))
         z = normal_latents(batch.seed, stream, indices, self.latent).to(batch.images.device, non_blocking=True)
-        return self.networks["generator"](z, batch.condition)
+        return batch.augment(self.networks["generator"](z, batch.condition).float(), batch.first, use)
 
     def _schedule(self, done: float) -> None:
         for optimizer in self.optimizers.values():
@@ -105,8 +113,9 @@ class RelativisticTrainer:
                 group["betas"] = (0.0, along(self.recipe.beta2, done))
 
     def _update(self, name: str, loss: torch.Tensor) -> None:
-        if not torch.isfinite(loss):
-            raise FloatingPointError(f"the loss of the {name} is {loss.item()}")
+        value = mean(loss).item()
+        if not math.isfinite(value):
+            raise FloatingPointError(f"the loss of the {name} is {value}")
         optimizer = self.optimizers[name]
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

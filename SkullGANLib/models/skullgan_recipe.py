@@ -65,6 +65,8 @@ class SkullGANRecipe(BaseModel):
 class SkullGANTrainer:
     """Both networks, their Adam optimizers and one step; see ``registry.Trainer``."""
 
+    compilable = ("generator", "discriminator")
+
     def __init__(
         self, recipe: SkullGANRecipe, network: BaseModel, generator: torch.nn.Module, discriminator: torch.nn.Module
     ) -> None:

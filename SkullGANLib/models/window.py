@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 Array = TypeVar("Array")  # numpy array, torch tensor or number
@@ -34,6 +35,24 @@ class IntensityWindow(BaseModel):
     def to_hu(self, unit: Array) -> Array:
         """[-1, 1] to HU."""
         return (unit + 1.0) * (0.5 * self.range_hu) + self.minimum_hu
+
+
+def exported_hu(unit: np.ndarray, window: IntensityWindow, background_hu: float, floor_hu: float) -> np.ndarray:
+    """Images as they are handed out: clamped to the window, and what is not bone exactly the background.
+
+    Args:
+        unit: images of a generator, [-1, 1] and a little beyond.
+        window: of the model.
+        background_hu: value of pixels that are not bone.
+        floor_hu: pixels less than this above the background become background; 0 leaves every pixel as it is.
+
+    Returns:
+        HU, of the same shape and type.
+    """
+    hu = window.to_hu(np.clip(unit, -1, 1))
+    if floor_hu > 0:
+        hu[hu < background_hu + floor_hu] = background_hu
+    return hu
 
 
 AUTHORS_WINDOW = IntensityWindow(minimum_hu=0.0, range_hu=2734.53)  # of the released SkullGAN weights

@@ -58,7 +58,7 @@ def load_latest(folder: Path) -> tuple[dict[str, Any], Tensors, list[str]] | Non
     paths, damaged = sorted(_all(folder), reverse=True), []
     for path in paths:
         try:
-            state, tensors = _load(path)
+            state, tensors = load_checkpoint(path)
         except FormatError as error:
             damaged.append(error.message)
             continue
@@ -70,13 +70,12 @@ def load_latest(folder: Path) -> tuple[dict[str, Any], Tensors, list[str]] | Non
     return None
 
 
-def best_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint of the lowest score."""
-    scores = {path: _score(path) for path in _all(folder)}
-    return min(scores, key=scores.get) if scores else None
+def load_checkpoint(path: Path) -> tuple[dict[str, Any], Tensors]:
+    """State and tensors of one checkpoint, on the CPU.
 
-
-def _load(path: Path) -> tuple[dict[str, Any], Tensors]:
+    Raises:
+        FormatError: it is damaged.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -87,6 +86,12 @@ def _load(path: Path) -> tuple[dict[str, Any], Tensors]:
         return state, load_file(path / TENSORS_FILE)
     except (OSError, KeyError, SafetensorError) as error:
         raise FormatError(f"{path} is damaged ({error}).", "An older one may be whole.") from error
+
+
+def best_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint of the lowest score; of several that were not judged the newest."""
+    paths = sorted(_all(folder), reverse=True)
+    return min(paths, key=_score) if paths else None
 
 
 def _prune(folder: Path) -> None:

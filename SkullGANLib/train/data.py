@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from SkullGANLib.errors import InputError
 from SkullGANLib.models.card import Category, Condition, Number
 from SkullGANLib.models.conditions import encode
+from SkullGANLib.models.device import free_memory
 from SkullGANLib.models.draws import CONDITION, DATA_ORDER, image_rng
 from SkullGANLib.models.window import IntensityWindow
 from SkullGANLib.progress import Progress, report
 from SkullGANLib.segments.dataset import SegmentDataset
 
 _BLOCK = 256  # segments between two reports while looking for the extremes
+_RESIDENT_SHARE = 0.25  # of the device's free memory
 _SAMPLED = 500  # segments that tell the bone floor
 
 
@@ -32,7 +35,9 @@ class TrainingData:
         window_hu: minimum and maximum HU; those of the segments if not given.
         size: height and width of the images, of which the segments' are a whole multiple; the segments' own if not
             given. Smaller ones are means over squares of pixels.
-        conditions: columns of the table that the model can be asked for.
+        conditions: columns of the table that the model can be asked for, or, to go on with a model that knows some
+            already, that model's own.
+        device: where batches are wanted; the set is kept there whole if that takes at most a quarter of what is free.
         progress: told the segments looked at.
 
     Attributes:
@@ -54,7 +59,8 @@ class TrainingData:
         mirror: bool = True,
         window_hu: tuple[float, float] | None = None,
         size: int | None = None,
-        conditions: Sequence[str] = (),
+        conditions: Sequence[str] | Mapping[str, Condition] = (),
+        device: torch.device | str = "cpu",
         progress: Progress | None = None,
     ) -> None:
         if not paths:
@@ -77,7 +83,8 @@ class TrainingData:
         self.size, self.spacing_mm = self.size // self._shrink, self.spacing_mm * self._shrink
         self._arrays = [each.hu for each in sets]
         self._rows = np.concatenate([np.stack([np.full(len(r), k), r], 1) for k, r in enumerate(rows)])
-        self._held_out = [(each.hu, each.filter(split=["test", "val"])) for each in sets if "split" in each.table]
+        held_out = [held_out_rows(each) for each in sets]
+        self._held_rows = np.concatenate([np.stack([np.full(len(r), k), r], 1) for k, r in enumerate(held_out)])
         digest = hashlib.sha256("".join(each.fingerprint for each in sets).encode() + self._rows.tobytes())
         self.fingerprint = digest.hexdigest()
         self.window = self._find_window(progress) if window_hu is None else _window(*window_hu)
@@ -89,38 +96,60 @@ class TrainingData:
             "segments": len(self),
             "subjects": len({s for each, r in zip(sets, rows, strict=True) for s in each.table["subject"][r]}),
         }
-        table = {
-            name: np.concatenate([s.table[name][r] for s, r in zip(sets, rows, strict=True)]) for name in conditions
-        }
-        self.conditions = {name: each for name in conditions if (each := condition_of(table[name], name)) is not None}
-        self._encoded = encode(self.conditions, table) if self.conditions else np.empty((len(self), 0), np.float32)
-        self._mirrored = encode(self.conditions, table | _other_side(table)) if self.conditions else self._encoded
+        table, other = (
+            {name: np.concatenate([s.table[name][r] for s, r in zip(sets, chosen, strict=True)]) for name in conditions}
+            for chosen in (rows, held_out)
+        )
+        if isinstance(conditions, Mapping):
+            self.conditions = dict(conditions)
+        else:
+            found = {name: condition_of(table[name], name) for name in conditions}
+            self.conditions = {name: each for name, each in found.items() if each is not None}
+        self._encoded, self._mirrored, self._held_encoded = (
+            encode(self.conditions, part) if self.conditions else np.empty((len(self), 0), np.float32)
+            for part in (table, table | _other_side(table), other)
+        )
         self._epoch, self._order = -1, (np.empty(0, int), np.empty(0, bool))
+        self.device = torch.device(device)
+        self._pixels = self._resident()
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def batch(self, first: int, count: int) -> np.ndarray:
+    def batch(self, first: int, count: int) -> torch.Tensor:
         """Images ``first`` to ``first + count`` of the stream.
 
         Returns:
-            (count, 1, size, size) float32 in [-1, 1]; beyond where a given window is narrower than the data.
+            (count, 1, size, size) float32 on the device, in [-1, 1]; beyond where a given window is narrower.
         """
-        images = np.empty((count, 1, self.size, self.size), np.float32)
-        for k in range(count):
-            number, mirrored = self._place(first + k)
-            source, row = self._rows[number]
-            hu = self._shrunk(self._arrays[source][row])
-            images[k, 0] = hu[:, ::-1] if mirrored else hu
-        return self.window.to_unit(images)
+        numbers, mirrored = map(np.array, zip(*(self._place(first + k) for k in range(count)), strict=True))
+        if self._pixels is None:
+            hu = torch.from_numpy(self._read(self._rows[numbers])).to(self.device, non_blocking=True)
+        else:
+            hu = self._pixels[torch.from_numpy(numbers).to(self.device)].float()
+        if mirrored.any():
+            turned = torch.from_numpy(mirrored).to(self.device)[:, None, None]
+            hu = torch.where(turned, hu.flip(-1), hu)
+        return self.window.to_unit(hu)[:, None]
 
-    def condition(self, first: int, count: int) -> np.ndarray:
-        """What images ``first`` to ``first + count`` of the stream are, (count, k) float32; see ``models.conditions``.
+    def held_out(self, first: int, count: int) -> tuple[torch.Tensor, torch.Tensor | None] | None:
+        """``count`` images of subjects outside the training part and their conditions, in turn; None without any."""
+        if not len(self._held_rows):
+            return None
+        numbers = np.arange(first, first + count) % len(self._held_rows)
+        images = self.window.to_unit(torch.from_numpy(self._read(self._held_rows[numbers])))[:, None]
+        condition = torch.from_numpy(self._held_encoded[numbers]).to(self.device) if self.conditions else None
+        return images.to(self.device, non_blocking=True), condition
+
+    def condition(self, first: int, count: int) -> torch.Tensor:
+        """What images ``first`` to ``first + count`` of the stream are, (count, k) float32 on the device; see
+        ``models.conditions``.
 
         A mirrored piece of the left side is one of the right.
         """
         places = [self._place(first + k) for k in range(count)]
-        return np.stack([(self._mirrored if mirrored else self._encoded)[number] for number, mirrored in places])
+        rows = np.stack([(self._mirrored if mirrored else self._encoded)[number] for number, mirrored in places])
+        return torch.from_numpy(rows).to(self.device)
 
     def drawn_condition(self, seed: int, indices: Iterable[int]) -> np.ndarray:
         """(n, k) float32: for each image number what a training image drawn by it is; what samples are judged with."""
@@ -142,13 +171,26 @@ class TrainingData:
 
     def reference(self, count: int) -> np.ndarray:
         """Up to ``count`` held-out segments, else training ones, (n, size, size) float32 HU; always the same ones."""
-        held_out = np.concatenate([hu[rows] for hu, rows in self._held_out if len(rows)] or [np.empty((0, 1, 1))])
-        if len(held_out) < 2:
-            rows = self._rows[:: max(1, len(self) // count)][:count]
-            chosen = np.stack([self._arrays[source][row] for source, row in rows])
-        else:
-            chosen = held_out[:: max(1, len(held_out) // count)][:count]
-        return self._shrunk(chosen.astype(np.float32))
+        rows = self._held_rows if len(self._held_rows) > 1 else self._rows
+        return self._read(rows[:: max(1, len(rows) // count)][:count])
+
+    def _read(self, rows: np.ndarray) -> np.ndarray:
+        """(n, size, size) float32 HU of (set, row) pairs, from the disk."""
+        hu = np.empty((len(rows), self.size, self.size), np.float32)
+        for k, (source, row) in enumerate(rows):
+            hu[k] = self._shrunk(self._arrays[source][row])
+        return hu
+
+    def _resident(self) -> torch.Tensor | None:
+        """All training images on the device, or None where they would take too much of its memory."""
+        kinds = {array.dtype for array in self._arrays}
+        kept = kinds.pop() if len(kinds) == 1 and self._shrink == 1 else np.dtype(np.float32)
+        if len(self) * self.size**2 * kept.itemsize > _RESIDENT_SHARE * free_memory(self.device):
+            return None
+        pixels = torch.empty(len(self), self.size, self.size, dtype=torch.from_numpy(np.empty(0, kept)).dtype)
+        for start in range(0, len(self), _BLOCK):
+            pixels[start : start + _BLOCK] = torch.from_numpy(self._read(self._rows[start : start + _BLOCK]))
+        return pixels.to(self.device)
 
     def _find_window(self, progress: Progress | None) -> IntensityWindow:
         low, high = np.inf, -np.inf
@@ -169,6 +211,14 @@ def training_rows(dataset: SegmentDataset) -> np.ndarray:
     """Row numbers that may be trained on: quality ``ok``, and of the part ``train`` where the set has one."""
     split = dataset.table["split"]
     return dataset.filter(quality="ok", split="train" if (split == "train").any() else None)
+
+
+def held_out_rows(dataset: SegmentDataset) -> np.ndarray:
+    """Row numbers that snapshots are judged by: good ones of the part ``val``, or of ``test`` where there is none."""
+    split = dataset.table["split"]
+    if not (split == "train").any():
+        return np.empty(0, int)
+    return dataset.filter(quality="ok", split="val" if (split == "val").any() else "test")
 
 
 def condition_of(column: np.ndarray, name: str) -> Condition | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -23,6 +23,7 @@ MAY_CHANGE = (
     "sample_images",
     "checkpoint_images",
     "checkpoint_minutes",
+    "tensorboard",
 )
 _GROUPS = ("network", "recipe")
 
@@ -39,17 +40,26 @@ class TrainOptions(BaseModel):
         recipe: the family's training options.
         device: auto, cpu, cuda, cuda:N or mps.
         precision: of the training steps; auto is bfloat16 where the device has units for it. Weights stay float32.
+        channels_last: memory order of images and maps; auto is on for CPUs and CUDA.
+        compile: networks by torch.compile; auto is on for CUDA where the training is long enough to repay it.
         deterministic: make a GPU repeat itself bit by bit, at some cost; a CPU always does.
         seed: of weights, data order, latents and noise.
-        batch_size: images in a step.
+        batch_size: images in a step, over all processes; ``auto`` is the largest power of two up to 64 that fits.
         images, epochs: length of the training; one of them.
         mirror: show each image mirrored left to right half of the time.
-        init: model folder, run folder or released ``.pth`` whose weights training starts from.
+        init: model folder, run folder, name of a model that comes along, or released ``.pth`` whose weights training
+            starts from.
+        pretrain: data sets to train on first, for ``pretrain_images`` or ``pretrain_epochs``; the networks that come of
+            it are where the training proper starts.
         window_hu: minimum and maximum HU that become -1 and 1; those of the training data if not given.
+        augment: highest probability of each augmentation of what the discriminator sees; 0 for none.
+        augment_target, augment_images: see ``train.augment``.
+        held_out_every: steps between two looks of the discriminator at held-out subjects.
         ema_images, ema_share: half-life of the averaged weights in images, and its limit as a share of those seen.
         stats_images, sample_images, checkpoint_images: images between lines of statistics, pictures and checkpoints.
         checkpoint_minutes: a checkpoint is written at least this often.
         snapshot_images: images drawn to settle batch statistics of the averaged weights and to judge a checkpoint.
+        tensorboard: write the statistics for TensorBoard, too.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,14 +72,23 @@ class TrainOptions(BaseModel):
     recipe: dict[str, Any] = {}
     device: str = "auto"
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
+    channels_last: Literal["auto", "on", "off"] = "auto"
+    compile: Literal["auto", "on", "off"] = "auto"
     deterministic: bool = False
     seed: int = Field(0, ge=0)
-    batch_size: int = Field(64, ge=2)
+    batch_size: Annotated[int, Field(ge=2)] | Literal["auto"] = 64
     images: int | None = Field(None, ge=1)
     epochs: float | None = Field(None, gt=0)
     mirror: bool = True
     init: Path | None = None
+    pretrain: tuple[Path, ...] = ()
+    pretrain_images: int | None = Field(None, ge=1)
+    pretrain_epochs: float | None = Field(None, gt=0)
     window_hu: tuple[float, float] | None = None
+    augment: float = Field(0.0, ge=0, le=1)
+    augment_target: float = 0.5
+    augment_images: float = Field(100_000, gt=0)
+    held_out_every: int = Field(4, ge=1)
     ema_images: float = Field(20_000, ge=0)
     ema_share: float = Field(0.05, gt=0)
     stats_images: int = Field(1_000, ge=1)
@@ -77,6 +96,7 @@ class TrainOptions(BaseModel):
     checkpoint_images: int = Field(50_000, ge=1)
     checkpoint_minutes: float = Field(10, gt=0)
     snapshot_images: int = Field(256, ge=2)
+    tensorboard: bool = False
 
     @property
     def known_family(self) -> Family:
@@ -140,8 +160,10 @@ def load_options(preset: str | Path, overrides: Mapping[str, Any] | None = None)
     for key, value in (overrides or {}).items():
         group, _, name = _full_key(key, known).rpartition(".")
         (groups[group] if group else values)[name] = value
-        if name in ("images", "epochs"):
-            values["epochs" if name == "images" else "images"] = None
+        start, _, unit = name.rpartition("_")
+        if unit in ("images", "epochs") and start in ("", "pretrain"):  # one length replaces the other
+            other = "epochs" if unit == "images" else "images"
+            values[f"{start}_{other}" if start else other] = None
     options = _checked(TrainOptions, {**values, **groups}, "", known)
     _ = options.network_options, options.recipe_options
     if (options.images is None) == (options.epochs is None):

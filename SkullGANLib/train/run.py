@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,26 +12,37 @@ import torch
 from torch import nn
 
 from SkullGANLib import __version__
-from SkullGANLib.errors import FormatError, InputError
+from SkullGANLib.errors import InputError
 from SkullGANLib.files import read_document, write_json
-from SkullGANLib.models.card import load_card
+from SkullGANLib.models.card import Condition
 from SkullGANLib.models.conditions import columns
-from SkullGANLib.models.device import bfloat16_is_faster, memory_advice, resolve_device
-from SkullGANLib.models.folder import Model, load_model
+from SkullGANLib.models.device import bfloat16_is_faster, free_memory, memory_advice, resolve_device
+from SkullGANLib.models.folder import Model, load_model, shipped_model
+from SkullGANLib.models.parallel import average_gradients, local_device, process_group, rank, wait, world
+from SkullGANLib.models.registry import Trainer
 from SkullGANLib.progress import Progress, report
+from SkullGANLib.segments.dataset import SegmentDataset
+from SkullGANLib.train.augment import Augmentation
 from SkullGANLib.train.checkpoints import load_latest
-from SkullGANLib.train.data import TrainingData
+from SkullGANLib.train.data import TrainingData, training_rows
 from SkullGANLib.train.ema import AveragedNetwork
-from SkullGANLib.train.loop import Run, restore_state, save, train_loop
+from SkullGANLib.train.loop import Run, train_loop
 from SkullGANLib.train.options import MAY_CHANGE, TrainOptions
+from SkullGANLib.train.snapshots import mend_model, restore_state
 from SkullGANLib.train.stats import Statistics
 
 FORMAT, VERSION = "skullgan-run", 1
-OPTIONS_FILE = "options.json"
+OPTIONS_FILE, PRETRAINING = "options.json", "pretraining"
+LARGEST_AUTOMATIC = 64  # batch; that of the paper
+_MEMORY_SHARE = 0.8  # of what is free, that an automatic batch may take
+_REPAID_IMAGES = 200_000  # fewer are trained before compiling has repaid itself
 
 
 def train(options: TrainOptions, *, progress: Progress | None = None) -> Path:
     """Train a model, or go on with a run that was stopped: the same options on the same folder resume it.
+
+    With ``options.pretrain`` a run on those sets, in the folder's ``pretraining``, comes first. Called in each of the
+    processes that ``torchrun`` has started, they train one model together.
 
     Args:
         options: from ``load_options``; ``data`` and ``out`` are needed.
@@ -46,23 +58,49 @@ def train(options: TrainOptions, *, progress: Progress | None = None) -> Path:
         FormatError: data, initial weights or all checkpoints are damaged.
         ResourceError: memory, disk or device is missing.
     """
-    with (
-        memory_advice(
+    with process_group(), _alone(options.out):
+        if rank():
+            progress = None
+        if options.pretrain:
+            options = _pretrained(options, progress)
+        with memory_advice(
             f"Use a smaller --batch-size than {options.batch_size}, or a narrower network (--preset compact)."
-        ),
-        _alone(options.out),
-    ):
-        run = open_run(options, progress)
-        if 0 < run.seen < run.total:
-            report(progress, 1, 1, f"Resuming at image {run.seen} of {run.total}", resumed_from=run.seen)
-        train_loop(run, progress)
+        ):
+            run = open_run(options, progress)
+            if 0 < run.seen < run.total:
+                report(progress, 1, 1, f"Resuming at image {run.seen} of {run.total}", resumed_from=run.seen)
+            train_loop(run, progress)
+            run.stats.close()
     return run.folder
+
+
+def _pretrained(options: TrainOptions, progress: Progress | None) -> TrainOptions:
+    """Train on the sets that come first, and start from the outcome."""
+    if options.out is None:
+        raise InputError("The run has no folder.", "Give one with --out.")
+    if options.pretrain_images is None and options.pretrain_epochs is None:
+        raise InputError(
+            f"The preset {options.preset} has no pre-training.", "Leave --pretrain out, or set pretrain_epochs."
+        )
+    if rank() == 0:
+        options.out.mkdir(parents=True, exist_ok=True)
+    wait()
+    changes = {
+        "data": options.pretrain,
+        "out": options.out / PRETRAINING,
+        "images": options.pretrain_images,
+        "epochs": options.pretrain_epochs,
+        "pretrain": (),
+        "window_hu": None,
+    }
+    first = train(options.model_copy(update=changes), progress=progress)
+    return options.model_copy(update={"init": first, "pretrain": ()})
 
 
 @contextmanager
 def _alone(folder: Path | None) -> Iterator[None]:
     """Keep other programs from training into the same folder; a crash ends that too."""
-    if folder is None or not folder.parent.is_dir():  # refused later, in words
+    if folder is None or not folder.parent.is_dir() or rank():  # refused later, in words; one of several is enough
         yield
         return
     from filelock import FileLock, Timeout
@@ -86,49 +124,58 @@ def open_run(options: TrainOptions, progress: Progress | None = None) -> Run:
     """Check everything, make or find the run folder, and bring the run to where it stands."""
     if options.out is None:
         raise InputError("The run has no folder.", "Give one with --out.")
-    device = resolve_device(options.device)
+    device = local_device(resolve_device(options.device))
+    if options.batch_size == "auto":
+        options = options.model_copy(update={"batch_size": _batch_size(options, device)})
+    initial = None if options.init is None else _read_initial(options)
     data = TrainingData(
         options.data,
         seed=options.seed,
         mirror=options.mirror,
-        window_hu=options.window_hu,
+        window_hu=options.window_hu or _window_of(initial),
         size=options.network_options.size,
-        conditions=options.known_family.conditions,
+        conditions=_conditions_of(initial) or options.known_family.conditions,
+        device=device,
         progress=progress,
     )
     check_batch(options, len(data))
     options = with_conditions(options, columns(data.conditions))
     folder = _open_folder(options, data)
     set_determinism(options.deterministic)
-    generator, discriminator = (network.to(device).train() for network in _initial_networks(options))
+    networks = _initial_networks(options, initial)
+    generator, discriminator = (_placed(network, options, device) for network in networks)
     recipe, network = options.recipe_options, options.network_options
     trainer = options.known_family.trainer(recipe, network, generator, discriminator)
+    for optimizer in trainer.optimizers.values():
+        average_gradients(optimizer)
     ema = AveragedNetwork(generator, options.ema_images, options.ema_share)
     found = load_latest(folder / "checkpoints")
     seen = 0 if found is None else found[0]["images"]
-    stats = Statistics(folder / "stats.jsonl", seen)
+    stats = Statistics(folder / "stats.jsonl", seen, tensorboard=options.tensorboard, silent=rank() > 0)
     total, bfloat16 = options.total_images(len(data)), uses_bfloat16(options, device)
-    run = Run(folder, options, device, bfloat16, data, trainer, ema, stats, seen, total)
+    background = float(data.window.to_unit(data.background_hu))
+    augment = Augmentation(
+        options.seed,
+        limit=options.augment,
+        target=options.augment_target,
+        ramp_images=options.augment_images,
+        background=background,
+    )
+    run = Run(folder, options, device, bfloat16, data, augment, trainer, ema, stats, seen, total)
     if found is not None:
         state, tensors, damaged = found
         for sentence in damaged:
             warnings.warn(f"{sentence} The one before it is used.", stacklevel=2)
         restore_state(run, state["values"], tensors)
-        if not _model_is_of(folder, seen):  # killed between checkpoint and model
-            save(run)
+        mend_model(run)
+    compile_networks(trainer, options, device, total - seen)
+    wait()
     return run
 
 
 def images_seen(folder: Path) -> int:
     """Images seen by the run in ``folder`` according to its newest checkpoint; 0 where there is none."""
     return max((int(path.name) for path in (folder / "checkpoints").glob("*") if path.name.isdecimal()), default=0)
-
-
-def _model_is_of(folder: Path, seen: int) -> bool:
-    try:
-        return load_card(folder / "model").images_seen == seen
-    except FormatError:
-        return False
 
 
 def with_conditions(options: TrainOptions, count: int) -> TrainOptions:
@@ -145,6 +192,11 @@ def check_batch(options: TrainOptions, segments: int) -> None:
     Raises:
         InputError: it is.
     """
+    if options.batch_size % world():
+        raise InputError(
+            f"The batch of {options.batch_size} does not divide among {world()} processes.",
+            f"Use --batch-size {max(options.batch_size // world(), 2) * world()}.",
+        )
     if options.batch_size > segments:
         raise InputError(
             f"The batch of {options.batch_size} is larger than the training set of {segments} segments.",
@@ -157,6 +209,16 @@ def uses_bfloat16(options: TrainOptions, device: torch.device) -> bool:
     return options.precision == "bfloat16" or (options.precision == "auto" and bfloat16_is_faster(device))
 
 
+def compile_networks(trainer: Trainer, options: TrainOptions, device: torch.device, images: int) -> None:
+    """Have torch compile the networks that can be, where that is asked for or repays itself."""
+    if options.compile == "off" or (options.compile == "auto" and (device.type != "cuda" or images < _REPAID_IMAGES)):
+        return
+    if options.compile == "auto" and importlib.util.find_spec("triton") is None:
+        return
+    for name in trainer.compilable:
+        trainer.networks[name].compile()
+
+
 def set_determinism(deterministic: bool) -> None:
     """Make torch repeat itself bit by bit, or let it look for what is fastest."""
     torch.use_deterministic_algorithms(deterministic, warn_only=True)
@@ -164,17 +226,21 @@ def set_determinism(deterministic: bool) -> None:
 
 
 def _open_folder(options: TrainOptions, data: TrainingData) -> Path:
+    if rank():
+        wait()
+        return options.out
     folder = options.out
     values = options.resolved() | {"training_set": data.fingerprint}
     if (folder / OPTIONS_FILE).exists():
         _refuse_other_options(folder, values)
-    elif folder.exists() and any(folder.iterdir()):
+    elif folder.exists() and any(path.name != PRETRAINING for path in folder.iterdir()):
         raise InputError(f"{folder} holds other files and is no training run.", "Choose another --out.")
     for name in ("samples", "checkpoints"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     write_json(
         folder / OPTIONS_FILE, {"format": FORMAT, "version": VERSION, "library_version": __version__, "options": values}
     )
+    wait()
     return folder
 
 
@@ -191,13 +257,12 @@ def _refuse_other_options(folder: Path, values: dict) -> None:
         )
 
 
-def _initial_networks(options: TrainOptions) -> tuple[nn.Module, nn.Module]:
+def _initial_networks(options: TrainOptions, model: Model | None) -> tuple[nn.Module, nn.Module]:
     family, network = options.known_family, options.network_options
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         generator, discriminator = family.build_generator(network), family.build_discriminator(network)
-    if options.init is not None:
-        model = _read_initial(options)
+    if model is not None:
         old, new = (values.model_dump(exclude={"weight_std"}) for values in (model.network, network))
         if model.discriminator is None:
             old.pop("discriminator", None)
@@ -216,12 +281,43 @@ def _initial_networks(options: TrainOptions) -> tuple[nn.Module, nn.Module]:
     return generator, discriminator
 
 
+def _placed(network: nn.Module, options: TrainOptions, device: torch.device) -> nn.Module:
+    """The network on its device, in train mode and in the memory order asked for."""
+    last = options.channels_last == "on" or (options.channels_last == "auto" and device.type != "mps")
+    return network.to(device, memory_format=torch.channels_last if last else torch.contiguous_format).train()
+
+
+def _window_of(model: Model | None) -> tuple[float, float] | None:
+    """Fine-tuning keeps the window of the model that it starts from, where that is known."""
+    if model is None or model.card.training.get("source"):
+        return None
+    return model.window.minimum_hu, model.window.maximum_hu
+
+
+def _conditions_of(model: Model | None) -> dict[str, Condition] | None:
+    return model.card.conditions if model is not None and model.card.conditions else None
+
+
+def _batch_size(options: TrainOptions, device: torch.device) -> int:
+    """What the run in the folder was started with, else the largest power of two that fits."""
+    path = options.out / OPTIONS_FILE
+    if path.exists():
+        return int(read_document(path, format=FORMAT, version=VERSION, what="run")["options"]["batch_size"])
+    segments = sum(len(training_rows(SegmentDataset.open(path))) for path in options.data)
+    family, network, size = options.known_family, options.network_options, LARGEST_AUTOMATIC
+    while size > 2 and (
+        size > segments or family.memory(network, size, training=True) > _MEMORY_SHARE * free_memory(device)
+    ):
+        size //= 2
+    return size * world() if size * world() <= segments else size
+
+
 def _read_initial(options: TrainOptions) -> Model:
     if options.init.suffix in (".pth", ".pt"):
         from SkullGANLib.models.released import load_released
 
         return load_released(options.init, window_hu=(0, 1))  # training takes the window of its own data
-    return load_model(options.init, discriminator=True)
+    return load_model(shipped_model(options.init), discriminator=True)
 
 
 def _flat(values: dict) -> dict:

@@ -1,4 +1,4 @@
-"""Figures of a run: averaged into lines of ``stats.jsonl``, and a cheap measure of how good a snapshot is."""
+"""Figures of a run, averaged into lines of ``stats.jsonl``."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import json
 import math
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+from SkullGANLib.errors import ResourceError
 
 
 class Statistics:
@@ -16,14 +17,22 @@ class Statistics:
     Args:
         path: of ``stats.jsonl``; lines of images that a resumed run has yet to see again are cut off.
         seen: images seen so far.
+        tensorboard: write the figures into ``tensorboard`` beside the file, too.
+        silent: write nothing, as all but the first of several processes.
+
+    Raises:
+        ResourceError: TensorBoard is asked for and not installed.
     """
 
-    def __init__(self, path: Path, seen: int = 0) -> None:
-        self.path = path
+    def __init__(self, path: Path, seen: int = 0, *, tensorboard: bool = False, silent: bool = False) -> None:
+        self.path, self.silent = path, silent
+        self._board = _board(path.with_name("tensorboard"), seen) if tensorboard and not silent else None
         self._values: dict[str, list[float]] = defaultdict(list)
         lines = read_stats(path)
         self.seconds = lines[-1]["seconds"] if lines else 0.0
         kept = [line for line in lines if line["images"] <= seen]
+        if silent:
+            return
         if len(kept) < len(lines) or (path.exists() and not path.read_text(encoding="utf-8").endswith("\n")):
             path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
 
@@ -36,9 +45,29 @@ class Statistics:
         """Append a line with ``facts`` and the means since the last line; returns it."""
         line = {**facts, **{name: math.fsum(values) / len(values) for name, values in self._values.items()}}
         self._values.clear()
+        if self.silent:
+            return line
+        for name, value in line.items() if self._board else ():
+            if name != "images":
+                self._board.add_scalar(name, value, int(line["images"]))
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         return line
+
+    def close(self) -> None:
+        """Write out what TensorBoard's writer still holds."""
+        if self._board:
+            self._board.close()
+
+
+def _board(folder: Path, seen: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ResourceError(
+            "TensorBoard is not installed.", 'Install it with: pip install "SkullGANLib[tracking]".'
+        ) from error
+    return SummaryWriter(folder, purge_step=seen)
 
 
 def read_stats(path: str | Path) -> list[dict[str, float]]:
@@ -50,30 +79,3 @@ def read_stats(path: str | Path) -> list[dict[str, float]]:
         except json.JSONDecodeError:
             continue
     return lines
-
-
-def pixel_kernel_distance(one: np.ndarray, other: np.ndarray, *, cells: int = 16) -> float:
-    """Unbiased squared kernel distance between two sets of images, averaged to ``cells`` x ``cells``.
-
-    The kernel is that of KID (Binkowski et al. 2018), (x y / d + 1)^3, on pixels in place of network features: cheap,
-    and enough to tell a good snapshot from a bad one. It is no measure to report.
-
-    Args:
-        one, other: (n, H, W) and (m, H, W) images in [-1, 1], n and m at least 2.
-
-    Returns:
-        About 0 for two draws from one distribution; can be slightly negative.
-    """
-    x, y = (_cells(images, cells) for images in (one, other))
-    inner = [((a @ b.T) / a.shape[1] + 1) ** 3 for a, b in ((x, x), (y, y), (x, y))]
-    n, m = len(x), len(y)
-    within_x = (inner[0].sum() - np.trace(inner[0])) / (n * (n - 1))
-    within_y = (inner[1].sum() - np.trace(inner[1])) / (m * (m - 1))
-    return float(within_x + within_y - 2 * inner[2].mean())
-
-
-def _cells(images: np.ndarray, cells: int) -> np.ndarray:
-    n, height, width = images.shape
-    step_y, step_x = max(1, height // cells), max(1, width // cells)
-    cropped = images[:, : height // step_y * step_y, : width // step_x * step_x].astype(np.float64)
-    return cropped.reshape(n, height // step_y, step_y, width // step_x, step_x).mean((2, 4)).reshape(n, -1)

@@ -1,0 +1,112 @@
+"""Several processes that train one model or draw one set; alone, all of this does nothing.
+
+Started as ``torchrun --nproc-per-node N -m SkullGANLib train ...`` on one machine or on many.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+
+@contextmanager
+def process_group() -> Iterator[None]:
+    """Join the other processes that ``torchrun`` has started, and leave them at the end."""
+    if int(os.environ.get("WORLD_SIZE", 1)) < 2 or dist.is_initialized():
+        yield
+        return
+    backend = "nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
+    if backend == "nccl":
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+    dist.init_process_group(backend)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def world() -> int:
+    """Number of processes."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Number of this process, from 0."""
+    return dist.get_rank() if world() > 1 else 0
+
+
+def local_device(device: torch.device) -> torch.device:
+    """The GPU of this process where several share a machine; else ``device``."""
+    if world() > 1 and device.type == "cuda":
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    return device
+
+
+def mean(value: torch.Tensor) -> torch.Tensor:
+    """The mean of a tensor over the processes, the same in each; not differentiable."""
+    if world() == 1:
+        return value
+    total = value.detach().clone()
+    dist.all_reduce(total)
+    return total / world()
+
+
+def first_says(values: list[float], device: torch.device) -> list[float]:
+    """What the first process says, in all of them."""
+    if world() == 1:
+        return values
+    told = torch.tensor(values, dtype=torch.float64, device=device if dist.get_backend() == "nccl" else "cpu")
+    dist.broadcast(told, 0)
+    return told.tolist()
+
+
+def wait() -> None:
+    """Go on when all processes have come here."""
+    if world() > 1:
+        dist.barrier()
+
+
+def average_gradients(optimizer: torch.optim.Optimizer) -> None:
+    """Before each step of ``optimizer``, replace the gradients by their mean over the processes.
+
+    With losses that are means over equal shares of a batch these are the gradients of the whole batch.
+    """
+    if world() == 1:
+        return
+
+    def replace(optimizer: torch.optim.Optimizer, *_: object) -> None:
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        flat = torch._utils._flatten_dense_tensors(gradients)
+        dist.all_reduce(flat)
+        flat /= world()
+        for gradient, part in zip(gradients, torch._utils._unflatten_dense_tensors(flat, gradients), strict=True):
+            gradient.copy_(part)
+
+    optimizer.register_step_pre_hook(replace)
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """Batch normalisation whose statistics are those of the whole batch, wherever its parts are computed."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) to the same."""
+        if not self.training or world() == 1:
+            return super().forward(x)
+        from torch.distributed.nn.functional import all_reduce
+
+        count = x.numel() // x.shape[1] * world()
+        sums = torch.cat([x.float().sum((0, 2, 3)), x.float().square().sum((0, 2, 3))])
+        centre, square = (all_reduce(sums) / count).chunk(2)
+        variance = square - centre**2
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+            self.running_mean.lerp_(centre.to(self.running_mean.dtype), share)
+            self.running_var.lerp_((variance * count / (count - 1)).to(self.running_var.dtype), share)
+        scale = self.weight * (variance + self.eps).rsqrt()
+        return (x * scale[:, None, None] + (self.bias - centre * scale)[:, None, None]).to(x.dtype)

@@ -1,0 +1,128 @@
+"""Augmentation of what the discriminator sees, real and drawn alike, as strong as held-out subjects show to be needed.
+
+T. Karras et al., "Training generative adversarial networks with limited data" (NeurIPS 2020): what a discriminator has
+learnt by heart shows in how much lower it rates real images that it has not been trained on.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from SkullGANLib.models.draws import AUGMENT, image_rng
+
+TRANSLATION, ROTATION_DEG, SCALE = 0.125, 10.0, 0.1  # largest share of the width, angle and change of size
+BRIGHTNESS, CONTRAST, CUTOUT = 0.2, 0.2, 0.25  # largest shift in [-1, 1], change of contrast, and side of the square
+_DRAWS = 14
+_STRETCH = 8  # batches between two adjustments
+
+
+class Augmentation:
+    """Random geometry, brightness, contrast and a hidden square, each with the same adapted probability.
+
+    Image n of a seed is changed in the same way on every device and for every batch size.
+
+    Args:
+        seed: of the run.
+        limit: highest probability; 0 switches augmentation off.
+        target: r that the probability is steered to; r is (D(train) - D(held out)) / (D(train) - D(drawn)), means of
+            the discriminator's logits: 0 where it knows the training images no better, 1 where held-out ones are as
+            good as drawn ones to it.
+        ramp_images: images in which the probability can rise from 0 to 1.
+        background: value of pixels that come in from beyond the border, in [-1, 1].
+
+    Attributes:
+        probability: of each change, 0 at first.
+        overfit: r as last measured; NaN before.
+    """
+
+    def __init__(
+        self, seed: int, *, limit: float = 0.5, target: float = 0.5, ramp_images: float = 1e5, background: float = -1.0
+    ) -> None:
+        self.seed, self.limit, self.target, self.ramp_images = seed, limit, target, ramp_images
+        self.background = background
+        self.probability, self.overfit = 0.0, math.nan
+        self._sums, self._count, self._images = np.zeros(3), 0, 0
+
+    def __call__(self, images: torch.Tensor, first: int, stream: int = 0) -> torch.Tensor:
+        """Change a batch, differentiably.
+
+        Args:
+            images: (B, 1, H, W) in [-1, 1], numbers ``first`` to ``first + B`` of the run.
+            first: images drawn before this batch.
+            stream: keeps the uses within one step apart.
+        """
+        if self.probability == 0 or self.limit == 0:
+            return images
+        numbers = range(first, first + len(images))
+        draws = np.stack([image_rng(self.seed, AUGMENT + stream, n).random(_DRAWS, np.float32) for n in numbers])
+        return augmented(images, torch.from_numpy(draws).to(images.device), self.probability, self.background)
+
+    def observe(self, train: float, held_out: float | None, drawn: float, batch_size: int) -> None:
+        """Take in the mean logits of a step; the held-out ones are not always there. Adjusts every few that are."""
+        self._images += batch_size
+        if held_out is None:
+            return
+        self._sums += (train, held_out, drawn)
+        self._count += 1
+        if self._count < _STRETCH:
+            return
+        train, held_out, drawn = self._sums / self._count
+        gap = train - drawn
+        self.overfit = float((train - held_out) / gap) if gap > 0 else 0.0  # it tells nothing apart: not overfitted
+        step = math.copysign(self._images / self.ramp_images, self.overfit - self.target)
+        self.probability = min(max(self.probability + step, 0.0), self.limit)
+        self._sums, self._count, self._images = np.zeros(3), 0, 0
+
+    def state(self) -> dict[str, Any]:
+        """Plain values that JSON can hold."""
+        overfit = None if math.isnan(self.overfit) else self.overfit
+        values = {"probability": self.probability, "overfit": overfit, "sums": self._sums.tolist()}
+        return values | {"count": self._count, "images": self._images}
+
+    def load_state(self, values: dict[str, Any]) -> None:
+        """Take back what ``state`` gave."""
+        self.probability, self._sums = values["probability"], np.array(values["sums"])
+        self.overfit = math.nan if values["overfit"] is None else values["overfit"]
+        self._count, self._images = values["count"], values["images"]
+
+
+def augmented(images: torch.Tensor, draws: torch.Tensor, probability: float, background: float) -> torch.Tensor:
+    """Images changed by given random numbers.
+
+    Args:
+        images: (B, 1, H, W) float in [-1, 1].
+        draws: (B, 14) uniform in [0, 1): six decide what is done, eight how much.
+        probability: of each change.
+        background: value beyond the border.
+
+    Returns:
+        (B, 1, H, W) float32.
+    """
+    done = (draws[:, :6] < probability).to(images.dtype)
+    much = (draws[:, 6:] * 2 - 1).to(images.dtype)  # -1 to 1
+    flip = 1 - 2 * done[:, 0]
+    angle = done[:, 1] * much[:, 0] * math.radians(ROTATION_DEG)
+    zoom = (1 + SCALE) ** (-done[:, 2] * much[:, 1])
+    shift = done[:, 3:4] * much[:, 2:4] * 2 * TRANSLATION  # grid coordinates span 2 across the image
+    cos, sin = angle.cos() * zoom, angle.sin() * zoom
+    rows = torch.stack([cos * flip, -sin, shift[:, 0], sin * flip, cos, shift[:, 1]], 1).view(-1, 2, 3)
+    above = images.float() - background
+    grid = F.affine_grid(rows.float(), list(above.shape), align_corners=False)
+    above = F.grid_sample(above, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    contrast = (1 + CONTRAST) ** (done[:, 4] * much[:, 4])
+    brightness = done[:, 4] * much[:, 5] * BRIGHTNESS
+    out = above * contrast[:, None, None, None] + background + brightness[:, None, None, None]
+    return _hidden(out, done[:, 5], much[:, 6:8], background)
+
+
+def _hidden(images: torch.Tensor, chosen: torch.Tensor, centre: torch.Tensor, background: float) -> torch.Tensor:
+    """The chosen images with a square, CUTOUT of the width on each side and centred anywhere, set to background."""
+    lines = [torch.linspace(-1, 1, n, device=images.device) for n in images.shape[2:]]
+    near = [(line[None] - centre[:, k, None]).abs() < CUTOUT for k, line in enumerate(lines)]
+    inside = (near[0][:, None, :, None] & near[1][:, None, None, :]) & (chosen > 0)[:, None, None, None]
+    return images.masked_fill(inside, background)

@@ -1,0 +1,165 @@
+"""What a run writes down: pictures, checkpoints with all it takes to resume, and its best snapshot as the model."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from SkullGANLib.errors import FormatError
+from SkullGANLib.evaluate.kernel import kernel_distance, layout_and_texture
+from SkullGANLib.models.card import ModelCard, load_card
+from SkullGANLib.models.draws import CALIBRATION, SAMPLE
+from SkullGANLib.models.folder import Model, save_model
+from SkullGANLib.models.parallel import rank, wait
+from SkullGANLib.models.window import exported_hu
+from SkullGANLib.segments.sheet import contact_sheet, write_png
+from SkullGANLib.train.checkpoints import Tensors, best_checkpoint, load_checkpoint, save_checkpoint
+from SkullGANLib.train.loop import Run
+
+SHEET_IMAGES = 32
+_NO_SCORE = 1e30  # of a snapshot that was not judged, or whose images are not finite; JSON has no infinity
+
+
+def write_samples(run: Run) -> Path:
+    """Draw the same latents with the averaged generator as a picture in ``samples``."""
+    _settle(run)
+    path = run.folder / "samples" / f"{run.seen:010d}.png"
+    if rank() == 0:
+        window = run.data.window
+        hu = _exported(run, _draw(run, run.ema.network, range(SHEET_IMAGES)))
+        write_png(path, contact_sheet(hu, window_hu=(window.minimum_hu, window.maximum_hu)))
+    return path
+
+
+def save(run: Run, *, scored: bool) -> None:
+    """Write a checkpoint, and where it is the best so far, its averaged generator as the run's model.
+
+    Args:
+        run: to be saved.
+        scored: judge the snapshot by its kernel distance to held-out subjects. Only snapshots at set intervals are, so
+            that a run that was stopped in between ends as one that was not.
+    """
+    _settle(run)
+    values, tensors = collect_state(run)
+    if rank() == 0:
+        score = _score(run) if scored else _NO_SCORE
+        saved = save_checkpoint(run.folder / "checkpoints", run.seen, values, tensors, score)
+        if best_checkpoint(run.folder / "checkpoints") == saved:
+            _write_model(run, run.seen, score, run.ema.network, run.trainer.networks.get("discriminator"))
+    wait()
+
+
+def mend_model(run: Run) -> None:
+    """Make the model that of the best checkpoint, where a run was killed between writing the one and the other."""
+    best = best_checkpoint(run.folder / "checkpoints")
+    if rank() or best is None or _model_images(run.folder) == int(best.name):
+        return
+    state, tensors = load_checkpoint(best)
+    networks = {"generator": run.ema.network, "discriminator": run.trainer.networks.get("discriminator")}
+    prefixes = {"generator": "average/", "discriminator": "discriminator/weights/"}
+    copies = {}
+    for name, network in networks.items():
+        if network is not None:
+            copies[name] = getattr(run.options.known_family, f"build_{name}")(run.options.network_options)
+            copies[name].load_state_dict(_below(tensors, prefixes[name]))
+    _write_model(run, state["images"], state["score"], copies["generator"], copies.get("discriminator"))
+
+
+def collect_state(run: Run) -> tuple[dict, Tensors]:
+    """Everything that resuming needs, as plain values and named tensors."""
+    values, own = run.trainer.state()
+    tensors = {f"trainer/{name}": value for name, value in own.items()}
+    tensors |= {f"average/{name}": value for name, value in run.ema.network.state_dict().items()}
+    for name, network in run.trainer.networks.items():
+        tensors |= {f"{name}/weights/{key}": value for key, value in network.state_dict().items()}
+    for name, optimizer in run.trainer.optimizers.items():
+        for number, state in optimizer.state_dict()["state"].items():
+            tensors |= {f"{name}/optimizer/{number}/{key}": value for key, value in state.items()}
+    return {"trainer": values, "augment": run.augment.state()}, tensors
+
+
+def restore_state(run: Run, values: dict, tensors: Tensors) -> None:
+    """Take back what ``collect_state`` gave."""
+    run.ema.network.load_state_dict(_below(tensors, "average/"))
+    for name, network in run.trainer.networks.items():
+        network.load_state_dict(_below(tensors, f"{name}/weights/"))
+    for name, optimizer in run.trainer.optimizers.items():
+        states: dict[int, Tensors] = {}
+        for key, value in _below(tensors, f"{name}/optimizer/").items():
+            number, _, what = key.partition("/")
+            states.setdefault(int(number), {})[what] = value
+        optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
+    own = {key: value.to(run.device) for key, value in _below(tensors, "trainer/").items()}
+    run.trainer.load_state(values["trainer"], own)
+    run.augment.load_state(values["augment"])
+
+
+def _draw(run: Run, network: nn.Module, indices: range, stream: int = SAMPLE) -> np.ndarray:
+    family, seed = run.options.known_family, run.options.seed
+    condition = torch.from_numpy(run.data.drawn_condition(seed, indices)) if run.data.conditions else None
+    with torch.no_grad(), torch.autocast(run.device.type, torch.bfloat16, enabled=run.bfloat16):
+        images = family.sample(network, run.options.network_options, seed, indices, condition, stream)
+    return images[:, 0].float().cpu().numpy()
+
+
+def _exported(run: Run, images: np.ndarray) -> np.ndarray:
+    return exported_hu(images, run.data.window, run.data.background_hu, run.data.bone_floor_hu)
+
+
+def _settle(run: Run) -> None:
+    size = min(run.options.batch_size, run.options.snapshot_images)
+    run.ema.settle(lambda net, part: _draw(run, net, part, CALIBRATION), run.options.snapshot_images, size)
+
+
+def _score(run: Run) -> float:
+    size, n = run.options.batch_size, run.options.snapshot_images
+    parts = [range(start, min(start + size, n)) for start in range(0, n, size)]
+    images = np.concatenate([_draw(run, run.ema.network, part) for part in parts])
+    if not np.isfinite(images).all():
+        return _NO_SCORE
+    drawn, real = _exported(run, images), run.data.reference(n)
+    score = kernel_distance(*(layout_and_texture(run.data.window.to_unit(hu)) for hu in (drawn, real)))
+    run.stats.add({"kernel_distance": score})
+    return score
+
+
+def _write_model(run: Run, images: int, score: float, generator: nn.Module, discriminator: nn.Module | None) -> None:
+    save_model(run.folder / "model", Model(_card(run, images, score), generator, discriminator))
+
+
+def _model_images(folder: Path) -> int:
+    try:
+        return load_card(folder / "model").images_seen
+    except FormatError:
+        return -1
+
+
+def _card(run: Run, images: int, score: float) -> ModelCard:
+    facts = {}
+    if run.data.card["kinds"] == ["phantom"]:
+        facts["limits"] = (
+            "Trained on parametric phantoms only: no patient was involved. For trying out and pre-training."
+        )
+        facts["licence"] = "That of SkullGANLib."
+    return ModelCard(
+        family=run.options.family,
+        network=run.options.network_options.model_dump(mode="json"),
+        window=run.data.window,
+        spacing_mm=run.data.spacing_mm,
+        background_hu=run.data.background_hu,
+        bone_floor_hu=run.data.bone_floor_hu,
+        conditions=run.data.conditions,
+        training=run.data.card,
+        images_seen=images,
+        seed=run.options.seed,
+        metrics={"kernel_distance": score} if score < _NO_SCORE and math.isfinite(score) else {},
+        **facts,
+    )
+
+
+def _below(tensors: Tensors, prefix: str) -> Tensors:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
