@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import signal
 import sys
 import time
@@ -113,6 +114,8 @@ def command(function: Callable) -> Callable:
     @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
     @functools.wraps(function)
     def wrapper(*args, events: bool, cancel_file: Path | None, debug: bool, **kwargs):
+        if int(os.environ.get("RANK", 0)):  # of several processes the first one speaks; all can fail
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         stop = _Stop(cancel_file)
         progress = EventProgress(stop) if events else BarProgress(stop)
         try:

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Draw synthetic segments from a model.")
-@click.option("--model", "folder", type=click.Path(path_type=Path), help="Model folder or training run.")
+@click.option(
+    "--model",
+    "folder",
+    type=click.Path(path_type=Path),
+    help="Model folder, training run, or the name of a model that comes along (phantom).",
+)
 @click.option("--from", "released", type=click.Path(path_type=Path), help="Released weights (.pth) instead of a model.")
 @click.option("--window-hu", nargs=2, type=float, help="HU that -1 and 1 of --from stand for, where it is not known.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Data set folder, .npy, .nrrd or .png.")
@@ -36,6 +41,13 @@ if TYPE_CHECKING:
 )
 @click.option("--batch-size", type=click.IntRange(1), help="Drawn at once.  [default: as memory allows]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
+@click.option(
+    "--precision",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "float32", "bfloat16"]),
+    help="auto: bfloat16 where that is faster; a few HU away from float32.",
+)
 @click.option("--slice-mm", default=3.1, show_default=True, help="Stated distance between the slices of a stack.")
 @click.option("--sheet", type=click.Path(path_type=Path), help="Also write a contact sheet (.png).")
 @click.option("--batch-statistics", is_flag=True, help="As the released code: each image depends on its batch.")
@@ -52,6 +64,7 @@ def generate(
     conditions: tuple[str, ...],
     batch_size: int | None,
     device: str,
+    precision: str,
     slice_mm: float,
     sheet: Path | None,
     batch_statistics: bool,
@@ -60,10 +73,11 @@ def generate(
 ) -> None:
     """Draw synthetic segments. The suffix of --out decides the format; without one it becomes a data set.
 
-    Segment number i of a seed is the same one on every device and for every batch size.
+    Segment number i of a seed is the same one on every device and for every batch size. Under torchrun each process
+    draws its part of them.
     """
     from SkullGANLib.generate.export import check_target, write_segments, write_sheet
-    from SkullGANLib.generate.sample import generate_segments
+    from SkullGANLib.generate.sample import generate_together
     from SkullGANLib.models.conditions import condition_values, encode, parse_conditions
 
     check_target(out, overwrite=overwrite)
@@ -72,17 +86,20 @@ def generate(
         warnings.simplefilter("always", UserWarning)
         values = condition_values(model.card, parse_conditions(conditions), count, seed=seed, first=first)
     notes = [str(warning.message) for warning in caught]
-    hu = generate_segments(
+    hu = generate_together(
         model,
         count,
-        seed,
-        batch_size,
-        device,
-        progress,
+        seed=seed,
+        batch_size=batch_size,
+        device=device,
+        progress=progress,
         first=first,
         condition=encode(model.card.conditions, values) if values else None,
         batch_statistics=batch_statistics,
+        precision=precision,
     )
+    if hu is None:  # one of several processes, whose part the first one writes
+        return
     options = {"seed": seed, "first": first, "slice_mm": slice_mm, "overwrite": overwrite}
     path = write_segments(out, hu, model, conditions=values, **options, progress=progress)
     picture = None if sheet is None else write_sheet(sheet, hu, model)
@@ -99,9 +116,9 @@ def _open(folder: Path | None, released: Path | None, window_hu: tuple[float, fl
     if (folder is None) == (released is None):
         raise InputError("It is not clear which model to draw from.", "Give either --model or --from.")
     if folder is not None:
-        from SkullGANLib.models.folder import load_model
+        from SkullGANLib.models.folder import load_model, shipped_model
 
-        return load_model(folder)
+        return load_model(shipped_model(folder))
     from SkullGANLib.models.released import load_released
 
     return load_released(released, window_hu=window_hu)

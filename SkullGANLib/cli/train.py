@@ -21,14 +21,26 @@ if TYPE_CHECKING:
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder; an existing run is resumed.")
 @click.option(
-    "--preset", default="compact", show_default=True, help="paper, released, compact, demo, or a TOML file like theirs."
+    "--preset",
+    default="recommended-XS",
+    show_default=True,
+    help="recommended-M, -S, -XS, -tiny64 or -nano32, paper, control, released, compact, demo, or a TOML file.",
 )
 @click.option("--images", type=int, help="Length of the training in images.")
 @click.option("--epochs", type=float, help="Length of the training in passes over the data.")
-@click.option("--batch-size", type=int, help="Images in a step.")
+@click.option("--batch-size", help="Images in a step, or auto: as many as memory allows, 64 at most.")
 @click.option("--device", help="auto, cpu, cuda, cuda:1 or mps.  [default: auto]")
 @click.option("--seed", type=int, help="Seed of weights, data order, latents and noise.")
-@click.option("--init", type=click.Path(path_type=Path), help="Model folder, run or released .pth to start from.")
+@click.option(
+    "--init", type=click.Path(path_type=Path), help="Model folder, run, released .pth or phantom to start from."
+)
+@click.option(
+    "--pretrain",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Data set to train on first, such as phantoms or imported pictures; may be given several times.",
+)
+@click.option("--tensorboard", is_flag=True, default=None, help="Write the statistics for TensorBoard, too.")
 @click.option("--window-hu", nargs=2, type=float, help="HU that become -1 and 1.  [default: those of the data]")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any other option, such as gate=off.")
 @click.option("--dry-run", is_flag=True, help="Show options, parameters, memory and time, and stop.")
@@ -44,13 +56,15 @@ def train(
 ) -> None:
     """Train a generative model. The same command again goes on where it stopped; Ctrl-C stops and saves.
 
-    The run folder holds options.json, stats.jsonl, samples, checkpoints and the model so far, ready for generate.
+    The run folder holds options.json, stats.jsonl, samples, checkpoints and the best model so far, ready for generate.
+    On several GPUs: torchrun --nproc-per-node 4 -m SkullGANLib train ...
     """
     from SkullGANLib.train.options import load_options, parse_setting
 
     if given["images"] is not None and given["epochs"] is not None:
         raise InputError("Both --images and --epochs give the length of the training.", "Give one of them.")
-    overrides = {key: value for key, value in given.items() if value is not None}
+    overrides = {key: value for key, value in given.items() if value not in (None, ())}
+    overrides |= {key: [path.resolve() for path in overrides[key]] for key in ("pretrain",) if key in overrides}
     overrides |= dict(parse_setting(text) for text in settings)
     options = load_options(preset, {**overrides, "data": [path.resolve() for path in data], "out": out})
     if dry_run:

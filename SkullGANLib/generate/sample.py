@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,11 +12,39 @@ from SkullGANLib.errors import InputError, ResourceError
 from SkullGANLib.models.conditions import columns, condition_values, encode
 from SkullGANLib.models.device import bfloat16_is_faster, free_memory, memory_advice, resolve_device
 from SkullGANLib.models.folder import Model
+from SkullGANLib.models.parallel import gather, local_device, process_group, rank, share
 from SkullGANLib.models.window import exported_hu
 from SkullGANLib.progress import Progress, report
 
 _MEMORY_SHARE = 0.5  # of what is free
 _LARGEST_BATCH = {"cpu": 16, "cuda": 256, "mps": 64}  # larger ones bring no speed
+
+
+def generate_together(
+    model: Model,
+    n: int,
+    *,
+    first: int = 0,
+    condition: np.ndarray | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> np.ndarray | None:
+    """As ``generate_segments``, each of the processes that ``torchrun`` has started drawing its part.
+
+    Returns:
+        The same (n, size, size) as one process draws, in the first process; None in the others.
+    """
+    with process_group():
+        part = share(n)
+        mine = None if condition is None else condition[part.start : part.stop]
+        size = model.network.size
+        hu = np.empty((0, size, size), np.float32)
+        if len(part):
+            report_to = None if rank() else progress
+            hu = generate_segments(
+                model, len(part), first=first + part.start, condition=mine, progress=report_to, **options
+            )
+        return gather(hu, n)
 
 
 def generate_segments(
@@ -61,7 +90,7 @@ def generate_segments(
     if n < 1 or first < 0 or seed < 0 or (batch_size is not None and batch_size < 1):
         raise InputError("Numbers of images and seeds count from 0, and at least one image is needed.", "Correct them.")
     condition = _checked(condition, model, n, seed, first)
-    where, network = resolve_device(device), model.network
+    where, network = local_device(resolve_device(device)), model.network
     if 4 * n * network.size**2 > free_memory(torch.device("cpu")):
         raise ResourceError(f"{n} images do not fit into memory.", "Draw them in parts, with --first.")
     size = min(batch_size or fitting_batch(model, where), n)

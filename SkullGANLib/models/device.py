@@ -55,6 +55,12 @@ def bfloat16_is_faster(device: torch.device) -> bool:
     return device.type == "cpu" and any(has is not None and has() for has in known)
 
 
+def adam(network: torch.nn.Module, rate: float, betas: tuple[float, float]) -> torch.optim.Adam:
+    """Adam in one pass over the weights, where torch has that; with many weights several times as fast."""
+    parameters = list(network.parameters())
+    return torch.optim.Adam(parameters, lr=rate, betas=betas, fused=parameters[0].device.type in ("cpu", "cuda"))
+
+
 @contextmanager
 def memory_advice(advice: str) -> Iterator[None]:
     """Turn torch's out-of-memory errors within the block into a ``ResourceError`` with ``advice``."""

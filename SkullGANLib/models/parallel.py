@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -20,10 +21,10 @@ def process_group() -> Iterator[None]:
     if int(os.environ.get("WORLD_SIZE", 1)) < 2 or dist.is_initialized():
         yield
         return
-    backend = "nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
-    if backend == "nccl":
+    on_gpus = torch.cuda.is_available() and dist.is_nccl_available()
+    if on_gpus:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
-    dist.init_process_group(backend)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpus else "gloo")
     try:
         yield
     finally:
@@ -56,13 +57,32 @@ def mean(value: torch.Tensor) -> torch.Tensor:
     return total / world()
 
 
-def first_says(values: list[float], device: torch.device) -> list[float]:
+def first_says(*facts: bool) -> list[bool]:
     """What the first process says, in all of them."""
     if world() == 1:
-        return values
-    told = torch.tensor(values, dtype=torch.float64, device=device if dist.get_backend() == "nccl" else "cpu")
+        return list(facts)
+    told = torch.tensor(facts)
     dist.broadcast(told, 0)
     return told.tolist()
+
+
+def share(n: int) -> range:
+    """The part of ``range(n)`` that falls to this process; the parts differ by one at most."""
+    return range(n * rank() // world(), n * (rank() + 1) // world())
+
+
+def gather(part: np.ndarray, n: int) -> np.ndarray | None:
+    """The parts of all processes as one array of length ``n``, in the first; None in the others."""
+    if world() == 1:
+        return part
+    if rank():
+        dist.send(torch.from_numpy(np.ascontiguousarray(part)), 0)
+        return None
+    whole = np.empty((n, *part.shape[1:]), part.dtype)
+    whole[: len(part)] = part
+    for other in range(1, world()):
+        dist.recv(torch.from_numpy(whole[n * other // world() : n * (other + 1) // world()]), other)
+    return whole
 
 
 def wait() -> None:

@@ -9,6 +9,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch.nn import functional as F
 
+from SkullGANLib.models.device import adam
 from SkullGANLib.models.draws import FAKES, GENERATOR_STEP, normal_latents
 from SkullGANLib.models.parallel import mean
 from SkullGANLib.models.registry import Batch
@@ -48,8 +49,7 @@ class RelativisticTrainer:
         self.recipe, self.latent = recipe, network.latent
         self.networks = {"generator": generator, "discriminator": discriminator}
         self.optimizers = {
-            name: torch.optim.Adam(net.parameters(), lr=recipe.learning_rate[0], betas=(0.0, recipe.beta2[0]))
-            for name, net in self.networks.items()
+            name: adam(net, recipe.learning_rate[0], (0.0, recipe.beta2[0])) for name, net in self.networks.items()
         }
         self.steps = 0
 

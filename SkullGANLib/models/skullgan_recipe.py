@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from SkullGANLib.models.device import adam
 from SkullGANLib.models.draws import FAKES, GENERATOR_STEP, uniform_latents
 from SkullGANLib.models.registry import Batch
 
@@ -75,10 +76,7 @@ class SkullGANTrainer:
         self.networks = {"generator": generator, "discriminator": discriminator}
         rates = {"generator": recipe.learning_rate, "discriminator": recipe.learning_rate * recipe.discriminator_rate}
         self.base_rates = rates
-        self.optimizers = {
-            name: torch.optim.Adam(net.parameters(), lr=rates[name], betas=recipe.betas)
-            for name, net in self.networks.items()
-        }
+        self.optimizers = {name: adam(net, rates[name], recipe.betas) for name, net in self.networks.items()}
         self.plateaus = {
             name: ReduceLROnPlateau(optimizer, factor=_PLATEAU_FACTORS[name], patience=_PLATEAU_PATIENCE)
             for name, optimizer in self.optimizers.items()

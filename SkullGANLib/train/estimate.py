@@ -16,7 +16,7 @@ from SkullGANLib.train.data import training_rows, whole_multiple
 from SkullGANLib.train.ema import AveragedNetwork
 from SkullGANLib.train.loop import one_step
 from SkullGANLib.train.options import TrainOptions
-from SkullGANLib.train.run import check_batch, set_determinism, uses_bfloat16
+from SkullGANLib.train.run import check_batch, placed, set_determinism, uses_bfloat16, with_batch
 
 NOMINAL_SEGMENTS = 2414  # of the paper's training set, where none is given
 BUDGET_S, MEASURED_S = 5.0, 2.0  # for all steps, and for those of the largest batch
@@ -69,9 +69,10 @@ def estimate(options: TrainOptions, progress: Progress | None = None) -> Estimat
         InputError: data or options cannot be used.
         ResourceError: there is no such device.
     """
+    device = resolve_device(options.device)
+    options = with_batch(options, device)
     family, network = options.known_family, options.network_options
     segments = _segments(options)
-    device = resolve_device(options.device)
     with torch.device("meta"):
         parts = {"generator": family.build_generator(network), "discriminator": family.build_discriminator(network)}
     need, free = family.memory(network, options.batch_size, training=True), free_memory(device)
@@ -149,7 +150,7 @@ class _Steps:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.options.seed)
             networks = family.build_generator(network), family.build_discriminator(network)
-        networks = [each.to(self.device).train() for each in networks]
+        networks = [placed(each, self.options, self.device) for each in networks]
         self.trainer = family.trainer(self.options.recipe_options, network, *networks)
         self.ema = AveragedNetwork(networks[0], self.options.ema_images, self.options.ema_share)
         self.seen, self.started = 0, time.monotonic()

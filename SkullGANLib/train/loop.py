@@ -63,7 +63,7 @@ def train_loop(run: Run, progress: Progress | None = None) -> None:
         if due(options.sample_images):
             sample = _Sample(write_samples(run), time.monotonic())
         stop = _told(run, progress, clock, figures, sample)
-        stop, overdue = first_says([stop, clock.since_save_s > 60 * options.checkpoint_minutes], run.device)
+        stop, overdue = first_says(stop, clock.since_save_s > 60 * options.checkpoint_minutes)
         scored = due(options.checkpoint_images)
         if scored or overdue or stop:
             save(run, scored=scored)

@@ -125,8 +125,7 @@ def open_run(options: TrainOptions, progress: Progress | None = None) -> Run:
     if options.out is None:
         raise InputError("The run has no folder.", "Give one with --out.")
     device = local_device(resolve_device(options.device))
-    if options.batch_size == "auto":
-        options = options.model_copy(update={"batch_size": _batch_size(options, device)})
+    options = with_batch(options, device)
     initial = None if options.init is None else _read_initial(options)
     data = TrainingData(
         options.data,
@@ -143,7 +142,7 @@ def open_run(options: TrainOptions, progress: Progress | None = None) -> Run:
     folder = _open_folder(options, data)
     set_determinism(options.deterministic)
     networks = _initial_networks(options, initial)
-    generator, discriminator = (_placed(network, options, device) for network in networks)
+    generator, discriminator = (placed(network, options, device) for network in networks)
     recipe, network = options.recipe_options, options.network_options
     trainer = options.known_family.trainer(recipe, network, generator, discriminator)
     for optimizer in trainer.optimizers.values():
@@ -184,6 +183,24 @@ def with_conditions(options: TrainOptions, count: int) -> TrainOptions:
         return options
     values = options.model_dump()
     return TrainOptions(**{**values, "network": {**values["network"], "condition": count}})
+
+
+def with_batch(options: TrainOptions, device: torch.device) -> TrainOptions:
+    """The options with a number for the batch size ``auto``: that with which the run in the folder was started, else
+    the largest power of two, up to ``LARGEST_AUTOMATIC``, that the data fill and the memory holds.
+    """
+    if options.batch_size != "auto":
+        return options
+    path = None if options.out is None else options.out / OPTIONS_FILE
+    if path is not None and path.exists():
+        size = read_document(path, format=FORMAT, version=VERSION, what="run")["options"]["batch_size"]
+        return options.model_copy(update={"batch_size": int(size)})
+    segments = sum(len(training_rows(SegmentDataset.open(path))) for path in options.data) or LARGEST_AUTOMATIC
+    family, network, size = options.known_family, options.network_options, LARGEST_AUTOMATIC
+    free = _MEMORY_SHARE * free_memory(device)
+    while size > 2 * world() and (size > segments or family.memory(network, size // world(), training=True) > free):
+        size //= 2
+    return options.model_copy(update={"batch_size": size})
 
 
 def check_batch(options: TrainOptions, segments: int) -> None:
@@ -281,7 +298,7 @@ def _initial_networks(options: TrainOptions, model: Model | None) -> tuple[nn.Mo
     return generator, discriminator
 
 
-def _placed(network: nn.Module, options: TrainOptions, device: torch.device) -> nn.Module:
+def placed(network: nn.Module, options: TrainOptions, device: torch.device) -> nn.Module:
     """The network on its device, in train mode and in the memory order asked for."""
     last = options.channels_last == "on" or (options.channels_last == "auto" and device.type != "mps")
     return network.to(device, memory_format=torch.channels_last if last else torch.contiguous_format).train()
@@ -296,20 +313,6 @@ def _window_of(model: Model | None) -> tuple[float, float] | None:
 
 def _conditions_of(model: Model | None) -> dict[str, Condition] | None:
     return model.card.conditions if model is not None and model.card.conditions else None
-
-
-def _batch_size(options: TrainOptions, device: torch.device) -> int:
-    """What the run in the folder was started with, else the largest power of two that fits."""
-    path = options.out / OPTIONS_FILE
-    if path.exists():
-        return int(read_document(path, format=FORMAT, version=VERSION, what="run")["options"]["batch_size"])
-    segments = sum(len(training_rows(SegmentDataset.open(path))) for path in options.data)
-    family, network, size = options.known_family, options.network_options, LARGEST_AUTOMATIC
-    while size > 2 and (
-        size > segments or family.memory(network, size, training=True) > _MEMORY_SHARE * free_memory(device)
-    ):
-        size //= 2
-    return size * world() if size * world() <= segments else size
 
 
 def _read_initial(options: TrainOptions) -> Model:
