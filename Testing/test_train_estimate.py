@@ -143,7 +143,7 @@ def test_measuring_takes_as_long_as_it_may_and_stops_when_asked():
 
 def test_the_command_hands_back_what_was_found():
     settings = [f"--set={name}={json.dumps(value)}" for name, value in TINY.items()]
-    result = CliRunner().invoke(skullgan, ["train", "--dry-run", "--events", *settings])
+    result = CliRunner().invoke(skullgan, ["train", "--preset", "compact", "--dry-run", "--events", *settings])
     assert result.exit_code == 0, result.output
     events = [json.loads(line[10:]) for line in result.output.splitlines() if line.startswith("@SKULLGAN ")]
     (found,) = [event["result"] for event in events if "result" in event]

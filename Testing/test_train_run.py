@@ -187,7 +187,18 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
 def _command(data, out, images):
     rare = {**SMALL, "stats_images": 100, "sample_images": 10_000, "checkpoint_images": 100}
     settings = [f"--set={key}={json.dumps(value)}" for key, value in rare.items() if key != "images"]
-    arguments = ["train", "--data", str(data), "--out", str(out), "--images", str(images), *settings]
+    arguments = [
+        "train",
+        "--preset",
+        "compact",
+        "--data",
+        str(data),
+        "--out",
+        str(out),
+        "--images",
+        str(images),
+        *settings,
+    ]
     return [sys.executable, "-m", "SkullGANLib", *arguments]
 
 

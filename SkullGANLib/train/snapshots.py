@@ -88,9 +88,13 @@ def restore_state(run: Run, values: dict, tensors: Tensors) -> None:
     for name, network in run.trainer.networks.items():
         network.load_state_dict(_below(tensors, f"{name}/weights/"))
     for name, optimizer in run.trainer.optimizers.items():
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         states: dict[int, Tensors] = {}
         for key, value in _below(tensors, f"{name}/optimizer/").items():
             number, _, what = key.partition("/")
+            like = parameters[int(number)]
+            if value.shape == like.shape:  # a fused Adam takes moments to lie in memory as their weights do
+                value = torch.empty_like(like, device="cpu", requires_grad=False).copy_(value)
             states.setdefault(int(number), {})[what] = value
         optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
     own = {key: value.to(run.device) for key, value in _below(tensors, "trainer/").items()}
