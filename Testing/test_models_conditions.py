@@ -212,3 +212,33 @@ def test_the_command_answers_a_wrong_wish_before_drawing(model, tmp_path, monkey
         "error": "The model cannot be asked for 'side'.",
         "advice": "It takes: region, sdr, thickness_mm.",
     }
+
+
+def test_what_is_not_asked_follows_what_is_as_in_the_training_set():
+    conditions = {
+        "region": Category(values=("temporal", "parietal"), share=(0.25, 0.75)),
+        "sdr": Number(mean=0.5, std=0.1, minimum=0.0, maximum=1.0),
+        "thickness_mm": Number(unit="mm", mean=6.0, std=2.0, minimum=0.0, maximum=12.0),
+    }
+    rng = np.random.default_rng(0)
+    parietal = rng.random(200_000) < 0.75
+    thickness = 6 + 2 * np.where(parietal, 0.5, -1.5) + rng.normal(0, 0.5, len(parietal))
+    sdr = 0.5 + 0.04 * (thickness - 6) / 2 + rng.normal(0, 0.05, len(parietal))
+    columns = np.stack([~parietal, parietal, (sdr - 0.5) / 0.1, (thickness - 6) / 2]).astype(float)
+    card = ModelCard(
+        family="asked",
+        network={},
+        window=IntensityWindow(minimum_hu=0, range_hu=1),
+        conditions=conditions,
+        condition_covariance=np.cov(columns).tolist(),
+    )
+    drawn = condition_values(card, {"region": "temporal"}, 4000, seed=1)
+    assert drawn["thickness_mm"].mean() == pytest.approx(3.0, abs=0.05)
+    assert drawn["thickness_mm"].std() == pytest.approx(0.5, abs=0.03)
+    assert drawn["sdr"].mean() == pytest.approx(0.44, abs=0.01)
+    thick = condition_values(card, {"thickness_mm": 8}, 4000, seed=1)
+    assert thick["sdr"].mean() == pytest.approx(0.54, abs=0.02)
+    free = condition_values(card, {}, 4000, seed=1)
+    assert np.corrcoef(free["sdr"], free["thickness_mm"])[0, 1] == pytest.approx(
+        np.corrcoef(columns[2:])[0, 1], abs=0.05
+    )

@@ -45,7 +45,8 @@ def condition_values(
         card: of a model; its ``conditions`` say what can be asked.
         asked: name to word, number, or ``low:high``, which is spread evenly over the ``n`` images. What is not asked
             is drawn from the statistics of the training set: words by their share, numbers from a normal distribution
-            cut off at the smallest and largest value.
+            cut off at the smallest and largest value, given all that is settled already: thick bone is denser, and
+            temporal bone thinner, where they are so in the training set.
         n: images.
         seed, first: of the images.
 
@@ -65,10 +66,17 @@ def condition_values(
     if not card.conditions:
         return {}
     chances = np.array([image_rng(seed, CONDITION, first + i).random(len(card.conditions)) for i in range(n)])
-    return {
-        name: _asked(name, condition, str(asked[name]), n) if name in asked else _drawn(condition, chances[:, column])
-        for column, (name, condition) in enumerate(card.conditions.items())
-    }
+    values = {name: _asked(name, card.conditions[name], str(asked[name]), n) for name in asked}
+    order = sorted(enumerate(card.conditions.items()), key=lambda item: isinstance(item[1][1], Number))
+    for column, (name, condition) in order:  # words first: they shift the numbers
+        if name in asked:
+            continue
+        if isinstance(condition, Category):
+            values[name] = _word(condition, chances[:, column])
+        else:
+            centre, spread = _given(card, name, values, n)
+            values[name] = _number_drawn(condition, centre, spread, chances[:, column])
+    return {name: values[name] for name in card.conditions}
 
 
 def encode(conditions: Mapping[str, Condition], values: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -128,15 +136,51 @@ def _range(condition: Number) -> str:
     return f"{condition.minimum:.4g} to {condition.maximum:.4g} {condition.unit}".rstrip()
 
 
-def _drawn(condition: Condition, chances: np.ndarray) -> np.ndarray:
-    """Values at the quantiles ``chances`` of what the training set held."""
+def _word(condition: Category, chances: np.ndarray) -> np.ndarray:
+    reached = np.cumsum(condition.share) / sum(condition.share)
+    place = np.searchsorted(reached, chances, side="right")
+    return np.array(condition.values)[np.minimum(place, len(condition.values) - 1)]
+
+
+def _number_drawn(condition: Number, centre: np.ndarray, spread: float, chances: np.ndarray) -> np.ndarray:
+    """Values at the quantiles ``chances`` of a normal distribution, cut off where the training set ends.
+
+    Args:
+        condition: to be drawn.
+        centre: (n,) and ``spread`` of the distribution in standard deviations of the training set from its mean.
+        spread: see ``centre``.
+        chances: (n,) in [0, 1).
+    """
+    ends = [(end - condition.mean) / condition.std for end in (condition.minimum, condition.maximum)]
+    low, high = (ndtr((end - centre) / spread) for end in ends)
+    drawn = centre + spread * ndtri(low + chances * (high - low))
+    return np.clip(condition.mean + condition.std * np.clip(drawn, *ends), condition.minimum, condition.maximum)
+
+
+def _given(card: ModelCard, name: str, values: Values, n: int) -> tuple[np.ndarray, float]:
+    """Mean (n,) and standard deviation of a standardised number, given what is settled: linear regression on it."""
+    if not card.condition_covariance:
+        return np.zeros(n), 1.0
+    covariance, at, known, mine = np.array(card.condition_covariance), 0, [], 0
+    for other, condition in card.conditions.items():
+        width = len(condition.values) if isinstance(condition, Category) else 1
+        known += range(at, at + width) if other in values else []
+        mine = at if other == name else mine
+        at += width
+    settled = {other: condition for other, condition in card.conditions.items() if other in values}
+    if not settled:
+        return np.zeros(n), 1.0
+    means = np.concatenate([_column_means(condition) for condition in settled.values()])
+    slopes = np.linalg.pinv(covariance[np.ix_(known, known)], rcond=1e-6) @ covariance[known, mine]
+    left = covariance[mine, mine] - covariance[mine, known] @ slopes
+    return (encode(settled, values) - means) @ slopes, float(np.sqrt(max(left, 1e-4)))
+
+
+def _column_means(condition: Condition) -> np.ndarray:
+    """What the columns of one condition are on average in the training set."""
     if isinstance(condition, Category):
-        reached = np.cumsum(condition.share) / sum(condition.share)
-        place = np.searchsorted(reached, chances, side="right")
-        return np.array(condition.values)[np.minimum(place, len(condition.values) - 1)]
-    low, high = ndtr((np.array([condition.minimum, condition.maximum]) - condition.mean) / condition.std)
-    drawn = condition.mean + condition.std * ndtri(low + chances * (high - low))
-    return np.clip(drawn, condition.minimum, condition.maximum)
+        return np.array(condition.share) / sum(condition.share)
+    return np.zeros(1)
 
 
 def _unknown(name: str, card: ModelCard) -> InputError:

@@ -43,6 +43,7 @@ class TrainingData:
     Attributes:
         window: HU to [-1, 1].
         conditions: name to what a ``ModelCard`` says of it, for each of those asked for that varies in the data.
+        condition_covariance: of the columns they are encoded in, for the card.
         bone_floor_hu: half of what all but 1 % of the bone pixels exceed, but at least 10; see ``ModelCard``.
         fingerprint: SHA-256 over the sets and the rows used.
         card: what a model should say of its training set.
@@ -109,6 +110,7 @@ class TrainingData:
             encode(self.conditions, part) if self.conditions else np.empty((len(self), 0), np.float32)
             for part in (table, table | _other_side(table), other)
         )
+        self.condition_covariance = _covariance(self._encoded)
         self._epoch, self._order = -1, (np.empty(0, int), np.empty(0, bool))
         self.device = torch.device(device)
         self._pixels = self._resident()
@@ -234,6 +236,13 @@ def condition_of(column: np.ndarray, name: str) -> Condition | None:
     unit = next((unit for suffix, unit in (("_mm", "mm"), ("_hu", "HU")) if name.endswith(suffix)), "")
     facts = {"mean": known.mean(), "std": known.std(), "minimum": known.min(), "maximum": known.max()}
     return Number(unit=unit, **{key: float(value) for key, value in facts.items()})
+
+
+def _covariance(encoded: np.ndarray) -> tuple[tuple[float, ...], ...]:
+    """Of the columns of (n, k) conditions, rounded to what a card needs."""
+    if len(encoded) < 2 or not encoded.shape[1]:
+        return ()
+    return tuple(map(tuple, np.atleast_2d(np.cov(encoded.astype(np.float64).T)).round(5).tolist()))
 
 
 def _other_side(table: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
