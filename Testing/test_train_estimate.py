@@ -148,7 +148,7 @@ def test_the_command_hands_back_what_was_found():
     events = [json.loads(line[10:]) for line in result.output.splitlines() if line.startswith("@SKULLGAN ")]
     (found,) = [event["result"] for event in events if "result" in event]
     assert set(found) == {
-        *("device", "parameters", "flops_per_image", "memory_gib", "free_gib", "images", "segments"),
+        *("device", "batch_size", "parameters", "flops_per_image", "memory_gib", "free_gib", "images", "segments"),
         *("images_per_second", "seconds", "fits", "advice"),
     }
     assert (found["device"], found["images"], found["fits"], found["advice"]) == ("cpu", 100, True, "")

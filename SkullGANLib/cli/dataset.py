@@ -132,13 +132,20 @@ def filter_(path: Path, output: Path, progress: Progress, **wanted: tuple[str, .
 @overwrite
 @common.command
 def import_(source: Path, output: Path, table_file: Path | None, progress: Progress, **options) -> None:
-    """Make the data set OUTPUT of SOURCE: a .npy array (N,1,128,128) or (N,128,128) in HU, or a stack (.nrrd ...)."""
+    """Make the data set OUTPUT of SOURCE: a .npy array (N,1,128,128) or (N,128,128) in HU, or a stack (.nrrd ...).
+
+    A folder of pictures becomes a data set to pre-train on.
+    """
     from SkullGANLib.segments.exchange import import_array
+    from SkullGANLib.segments.photographs import import_pictures
     from SkullGANLib.segments.table import read_table
 
     table = read_table(table_file) if table_file else None
     with _notes():
-        made = import_array(source, output, table=table, progress=progress, **options)
+        if source.is_dir():
+            made = import_pictures(source, output, overwrite=options["overwrite"], progress=progress)
+        else:
+            made = import_array(source, output, table=table, progress=progress, **options)
     progress.result(dataset=str(output), segments=len(made))
     click.echo(f"Imported {source.name} into {output}: {_summary(made)}.")
 

@@ -103,7 +103,7 @@ def _show(options: TrainOptions, progress: Progress) -> None:
         click.echo(f"{name.capitalize()}: {number:,} parameters")
     click.echo(f"Drawing one image: {found.flops_per_image / 1e9:.2f} GFLOP")
     click.echo(
-        f"Memory for training at batch size {options.batch_size}: about {found.memory_gib:.1f} GiB; "
+        f"Memory for training at batch size {found.batch_size}: about {found.memory_gib:.1f} GiB; "
         f"free on {found.device}: {found.free_gib:.1f} GiB"
     )
     if not found.fits:

@@ -27,6 +27,7 @@ _DERIVATION = {
     "phantom": "Piece of skull cut out of a computed head phantom; no patient was involved.",
     "synthetic": "Drawn from a generative model of skull segments; shows no patient.",
     "artificial": "Drawn from formulas; shows no patient.",
+    "pictures": "A picture that is no CT.",
 }
 
 

@@ -13,7 +13,7 @@ from SkullGANLib.files import read_document
 META_FILE = "dataset.json"
 FORMAT, VERSION = "skullgan-dataset", 1
 
-Kind = Literal["real", "synthetic", "artificial", "phantom"]
+Kind = Literal["real", "synthetic", "artificial", "phantom", "pictures"]
 _ORIGIN = ("kind", "spacing_mm", "background_hu", "sources", "model_hash", "seed", "extra")
 
 

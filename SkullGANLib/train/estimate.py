@@ -29,6 +29,7 @@ class Estimate:
 
     Attributes:
         device: it would run on.
+        batch_size: images in a step, found out where the options leave it open.
         parameters: of the generator and of the discriminator.
         flops_per_image: floating-point operations of the generator for one image; a multiplication and its addition
             are two.
@@ -41,6 +42,7 @@ class Estimate:
     """
 
     device: str
+    batch_size: int
     parameters: dict[str, int]
     flops_per_image: int
     memory_gib: float
@@ -84,6 +86,7 @@ def estimate(options: TrainOptions, progress: Progress | None = None) -> Estimat
             advice = f"{error.message} {batch_advice(options, need // 2)}"
     return Estimate(
         device=str(device),
+        batch_size=options.batch_size,
         parameters={name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()},
         flops_per_image=_flops(options, parts["generator"]),
         memory_gib=need / 2**30,

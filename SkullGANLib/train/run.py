@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -58,20 +58,27 @@ def train(options: TrainOptions, *, progress: Progress | None = None) -> Path:
         FormatError: data, initial weights or all checkpoints are damaged.
         ResourceError: memory, disk or device is missing.
     """
-    with process_group(), _alone(options.out):
+    with process_group():
         if rank():
             progress = None
         if options.pretrain:
             options = _pretrained(options, progress)
-        with memory_advice(
+        _train(options, progress)
+    return options.out
+
+
+def _train(options: TrainOptions, progress: Progress | None, conditions: Mapping[str, Condition] | None = None) -> None:
+    with (
+        memory_advice(
             f"Use a smaller --batch-size than {options.batch_size}, or a narrower network (--preset compact)."
-        ):
-            run = open_run(options, progress)
-            if 0 < run.seen < run.total:
-                report(progress, 1, 1, f"Resuming at image {run.seen} of {run.total}", resumed_from=run.seen)
-            train_loop(run, progress)
-            run.stats.close()
-    return run.folder
+        ),
+        _alone(options.out),
+    ):
+        run = open_run(options, progress, conditions)
+        if 0 < run.seen < run.total:
+            report(progress, 1, 1, f"Resuming at image {run.seen} of {run.total}", resumed_from=run.seen)
+        train_loop(run, progress)
+        run.stats.close()
 
 
 def _pretrained(options: TrainOptions, progress: Progress | None) -> TrainOptions:
@@ -85,16 +92,22 @@ def _pretrained(options: TrainOptions, progress: Progress | None) -> TrainOption
     if rank() == 0:
         options.out.mkdir(parents=True, exist_ok=True)
     wait()
+    network, family = options.network_options, options.known_family
+    data = TrainingData(
+        options.data, window_hu=options.window_hu, size=network.size, conditions=family.conditions, progress=progress
+    )
+    window = data.window.minimum_hu, data.window.maximum_hu
+    pictures = any(SegmentDataset.open(path).meta.kind == "pictures" for path in options.pretrain)
     changes = {
         "data": options.pretrain,
         "out": options.out / PRETRAINING,
         "images": options.pretrain_images,
         "epochs": options.pretrain_epochs,
         "pretrain": (),
-        "window_hu": None,
+        "window_hu": None if pictures else window,
     }
-    first = train(options.model_copy(update=changes), progress=progress)
-    return options.model_copy(update={"init": first, "pretrain": ()})
+    _train(options.model_copy(update=changes), progress, data.conditions)
+    return options.model_copy(update={"init": changes["out"], "pretrain": (), "window_hu": window})
 
 
 @contextmanager
@@ -120,8 +133,16 @@ def _alone(folder: Path | None) -> Iterator[None]:
         path.unlink(missing_ok=True)
 
 
-def open_run(options: TrainOptions, progress: Progress | None = None) -> Run:
-    """Check everything, make or find the run folder, and bring the run to where it stands."""
+def open_run(
+    options: TrainOptions, progress: Progress | None = None, conditions: Mapping[str, Condition] | None = None
+) -> Run:
+    """Check everything, make or find the run folder, and bring the run to where it stands.
+
+    Args:
+        options: see ``train``.
+        progress: told the segments read.
+        conditions: that the model shall know, in place of those of the data.
+    """
     if options.out is None:
         raise InputError("The run has no folder.", "Give one with --out.")
     device = local_device(resolve_device(options.device))
@@ -133,7 +154,7 @@ def open_run(options: TrainOptions, progress: Progress | None = None) -> Run:
         mirror=options.mirror,
         window_hu=options.window_hu or _window_of(initial),
         size=options.network_options.size,
-        conditions=_conditions_of(initial) or options.known_family.conditions,
+        conditions=_known(conditions, initial, options),
         device=device,
         progress=progress,
     )
@@ -306,13 +327,18 @@ def placed(network: nn.Module, options: TrainOptions, device: torch.device) -> n
 
 def _window_of(model: Model | None) -> tuple[float, float] | None:
     """Fine-tuning keeps the window of the model that it starts from, where that is known."""
-    if model is None or model.card.training.get("source"):
+    if model is None or model.card.training.get("source") or "pictures" in model.card.training.get("kinds", ()):
         return None
     return model.window.minimum_hu, model.window.maximum_hu
 
 
-def _conditions_of(model: Model | None) -> dict[str, Condition] | None:
-    return model.card.conditions if model is not None and model.card.conditions else None
+def _known(
+    conditions: Mapping[str, Condition] | None, model: Model | None, options: TrainOptions
+) -> Mapping[str, Condition] | Sequence[str]:
+    """What the model shall know: as told, as the model that it starts from, or what the data have of the family's."""
+    if conditions is None and model is not None and model.card.conditions:
+        return model.card.conditions
+    return options.known_family.conditions if conditions is None else conditions
 
 
 def _read_initial(options: TrainOptions) -> Model:

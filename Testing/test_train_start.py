@@ -1,0 +1,163 @@
+"""Where a training starts: fresh, from a model, after pre-training on pictures or phantoms; and its batch."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from SkullGANLib.cli.main import skullgan
+from SkullGANLib.errors import FormatError, InputError
+from SkullGANLib.models.folder import load_model
+from SkullGANLib.segments.dataset import SegmentDataset
+from SkullGANLib.segments.photographs import import_pictures
+from SkullGANLib.train import run as module
+from SkullGANLib.train.options import load_options
+from SkullGANLib.train.run import images_seen, open_run, train
+
+SMALL = {
+    "widths": [16, 16, 8, 8],
+    "latent": 8,
+    "embedding": 8,
+    "batch_size": 4,
+    "images": 16,
+    "pretrain_images": 12,
+    "sample_images": 1000,
+    "checkpoint_images": 8,
+    "snapshot_images": 8,
+    "device": "cpu",
+    "precision": "float32",
+}
+
+
+def make(path, n=12, seed=0, bright=2000, **facts):
+    rng = np.random.default_rng(seed)
+    hu = np.zeros((n, 32, 32), np.float32)
+    hu[:, 3:7] = rng.uniform(300, bright, (n, 4, 32))
+    table = {
+        "subject": [f"s{k % 3}" for k in range(n)],
+        "side": ["left", "right"] * (n // 2),
+        "sdr": rng.uniform(0.3, 0.7, n),
+        "thickness_mm": rng.uniform(3, 9, n),
+    }
+    return SegmentDataset.create(path, hu, table, kind="phantom", **facts).path
+
+
+@pytest.fixture
+def data(tmp_path):
+    return make(tmp_path / "data")
+
+
+def options(data, out, **changes):
+    return load_options("recommended-nano32", {**SMALL, "data": [data], "out": out, **changes})
+
+
+def test_fine_tuning_keeps_window_and_conditions_of_the_model_it_starts_from(data, tmp_path):
+    first = train(options(data, tmp_path / "first"))
+    other = make(tmp_path / "other", seed=1, bright=1000)
+    run = open_run(options(other, tmp_path / "second", init=first))
+    card = load_model(first).card
+    assert run.data.window == card.window
+    assert run.data.conditions == card.conditions
+    assert run.data.conditions != open_run(options(other, tmp_path / "third")).data.conditions
+
+
+def test_the_name_of_a_model_that_comes_along_is_enough(data, tmp_path, monkeypatch):
+    first = train(options(data, tmp_path / "first"))
+    monkeypatch.setattr("SkullGANLib.models.folder.shipped_models", lambda: {"ours": first / "model"})
+    assert open_run(options(data, tmp_path / "second", init="ours")).data.window == load_model(first).card.window
+
+
+def test_pre_training_on_phantoms_comes_first_and_is_where_the_training_starts(data, tmp_path):
+    phantoms = make(tmp_path / "phantoms", seed=2, bright=1500)
+    folder = train(options(data, tmp_path / "run", pretrain=[phantoms]))
+    before, after = load_model(folder / "pretraining").card, load_model(folder).card
+    assert (images_seen(folder / "pretraining"), images_seen(folder)) == (12, 16)
+    assert before.window == after.window  # of the data proper
+    assert before.conditions == after.conditions
+    alone = train(options(data, tmp_path / "alone"))
+    weights = [load_model(each).generator.state_dict()["last.weight"] for each in (folder, alone)]
+    assert not (weights[0] == weights[1]).all()
+    train(options(data, tmp_path / "run", pretrain=[phantoms], images=20))  # the same command resumes
+    assert (images_seen(folder / "pretraining"), images_seen(folder)) == (12, 20)
+
+
+def test_pre_training_on_pictures_keeps_their_grey_values_out_of_the_model(data, tmp_path):
+    grey = np.random.default_rng(0).integers(0, 256, (8, 32, 32)).astype(np.int16)
+    SegmentDataset.create(tmp_path / "faces", grey, {}, kind="pictures")
+    folder = train(options(data, tmp_path / "run", pretrain=[tmp_path / "faces"]))
+    assert load_model(folder / "pretraining").card.window.maximum_hu <= 255
+    assert load_model(folder).card.window.maximum_hu > 1500
+
+
+def test_the_control_model_is_never_pre_trained(data, tmp_path):
+    small = {"generator": [8] * 4, "tail": [4] * 3, "discriminator": [4] * 3, "epochs": 1, "batch_size": 4}
+    with pytest.raises(InputError, match="control has no pre-training"):
+        train(load_options("control", {**small, "data": [data], "out": tmp_path / "run", "pretrain": [data]}))
+    assert load_options("paper").pretrain_epochs == 10
+    kept = load_options("paper").model_dump(exclude={"preset", "pretrain_epochs"})
+    assert load_options("control").model_dump(exclude={"preset", "pretrain_epochs"}) == kept
+
+
+def test_pictures_become_grey_squares_and_others_are_left_out(tmp_path):
+    folder = tmp_path / "faces" / "inner"
+    folder.mkdir(parents=True)
+    wide = np.zeros((150, 300, 3), np.uint8)
+    wide[:, 75:225] = (255, 255, 255)  # the square about the centre
+    cv2.imwrite(str(folder / "wide.png"), wide)
+    cv2.imwrite(str(tmp_path / "faces" / "small.jpg"), np.full((40, 30, 3), 90, np.uint8))
+    (folder / "broken.png").write_bytes(b"no picture")
+    (folder / "empty.jpg").write_bytes(b"")
+    (folder / "note.txt").write_text("not looked at")
+    with pytest.warns(UserWarning, match="2 of 4 files"):
+        made = import_pictures(tmp_path / "faces", tmp_path / "set")
+    assert (made.meta.kind, made.hu.shape, made.hu.dtype) == ("pictures", (2, 128, 128), np.int16)
+    assert made.hu[0].min() == 255
+    assert abs(int(made.hu[1].mean()) - 90) <= 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["faces", "set"]
+    with pytest.raises(FormatError, match="no pictures"):
+        import_pictures(tmp_path / "set", tmp_path / "again")
+    again = CliRunner().invoke(skullgan, ["dataset", "import", str(tmp_path / "faces"), str(tmp_path / "cli")])
+    assert again.exit_code == 0, again.output
+    assert SegmentDataset.open(tmp_path / "cli").meta.kind == "pictures"
+
+
+@pytest.mark.parametrize(("free", "expected"), [(10**12, 8), (0, 2)])
+def test_an_automatic_batch_is_as_large_as_data_and_memory_allow(data, tmp_path, monkeypatch, free, expected):
+    monkeypatch.setattr(module, "free_memory", lambda device: free)
+    run = open_run(options(data, tmp_path / "run", batch_size="auto"))
+    assert run.options.batch_size == expected
+    monkeypatch.setattr(module, "free_memory", lambda device: 10**9)  # a resumed run keeps its own
+    assert open_run(options(data, tmp_path / "run", batch_size="auto")).options.batch_size == expected
+
+
+def test_statistics_go_to_tensorboard_too(data, tmp_path):
+    pytest.importorskip("tensorboard", reason="the extra tracking is not installed")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    folder = train(options(data, tmp_path / "run", tensorboard=True, stats_images=4))
+    found = EventAccumulator(str(folder / "tensorboard")).Reload()
+    assert [event.step for event in found.Scalars("loss_generator")] == [4, 8, 12, 16]
+
+
+def test_without_tensorboard_it_is_said_how_to_get_it(data, tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", None)
+    with pytest.raises(Exception, match=r"SkullGANLib\[tracking\]"):
+        train(options(data, tmp_path / "run", tensorboard=True))
+
+
+def test_the_command_takes_auto_and_a_number_for_the_batch(data):
+    words = ["train", "--preset", "recommended-nano32", "--data", str(data), "--dry-run", "--device", "cpu"]
+    for text, expected in (("auto", 8), ("4", 4)):
+        result = CliRunner().invoke(skullgan, [*words, "--batch-size", text, "--events"])
+        assert result.exit_code == 0, result.output
+        assert f"batch size {expected}:" in result.output
+    assert CliRunner().invoke(skullgan, [*words, "--batch-size", "many"]).exit_code == 1
+
+
+def test_options_say_what_a_run_was_started_with(data, tmp_path):
+    folder = train(options(data, tmp_path / "run", batch_size="auto"))
+    written = json.loads((folder / "options.json").read_text())["options"]
+    assert written["batch_size"] == 8
+    assert written["network"]["condition"] == 4
