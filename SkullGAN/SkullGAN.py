@@ -94,10 +94,12 @@ class SkullGANParameterNode:
     datasetPath: str = ""
 
     trainDataPath: str = ""
-    family: str = "skullgan"
-    preset: str = "compact"
+    family: str = "relativistic"
+    preset: str = "recommended-XS"
     init: str = ""
     initPath: str = ""
+    pretrainPath: str = ""
+    trainSettings: str = ""
     device: str = "auto"
     images: Annotated[int, WithinRange(0, 100_000_000)] = 0
     runPath: str = ""

@@ -59,7 +59,7 @@ class Family:
     def for_drawing(self, generator, network, bfloat16):
         return generator
 
-    def memory(self, network, batch, *, training):
+    def memory(self, network, batch, *, training, bfloat16=False):
         return 1000 * batch
 
 

@@ -57,12 +57,12 @@ FOUND = {
         {"name": "cuda:0", "title": "NVIDIA RTX 4090", "free_gib": 21.7, "total_gib": 23.6},
     ],
     "families": [
-        {"name": "skullgan", "title": "SkullGAN", "conditions": []},
+        {"name": "relativistic", "title": "Recommended", "conditions": []},
         {"name": "other", "title": "Another one", "conditions": ["region"]},
     ],
     "presets": [
-        {"name": "compact", "title": "for one GPU", "family": "skullgan"},
-        {"name": "paper", "title": "", "family": "skullgan"},
+        {"name": "recommended-XS", "title": "for one GPU", "family": "relativistic"},
+        {"name": "paper", "title": "", "family": "relativistic"},
         {"name": "deep", "title": "with conditions", "family": "other"},
     ],
     "problems": [],

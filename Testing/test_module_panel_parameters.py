@@ -20,8 +20,8 @@ VALUES = {  # widget: parameter, a value of it
     "countSpinBox": ("count", 7),
     "seedSpinBox": ("seed", 99),
 }
-PATHS = ["scansPath", "datasetPath", "trainDataPath", "initPath", "runPath", "modelPath", "syntheticPath", "exportPath"]
-PATHS += ["realPath", "evaluatedPath", "reportPath"]
+PATHS = ["scansPath", "datasetPath", "trainDataPath", "initPath", "pretrainPath", "runPath", "modelPath"]
+PATHS += ["syntheticPath", "exportPath", "realPath", "evaluatedPath", "reportPath"]
 CHOICES = {  # widget: parameter, index, value
     "presetComboBox": ("preset", 1, "paper"),
     "familyComboBox": ("family", 1, "other"),
@@ -34,7 +34,7 @@ NODES = {
     "maskSelector": ("skullMask", "vtkMRMLSegmentationNode"),
     "headFrameSelector": ("headFrame", "vtkMRMLLinearTransformNode"),
 }
-ELSEWHERE = {"volumes", "offeredVolume", "defaultsSet", "model", "conditions"}
+ELSEWHERE = {"trainSettings", "volumes", "offeredVolume", "defaultsSet", "model", "conditions"}
 
 
 def test_every_parameter_has_its_widget_in_these_tests():
@@ -187,7 +187,7 @@ def filled(desk) -> dict:
         setattr(parameters, name, value)
     for name, _, value in CHOICES.values():
         setattr(parameters, name, value)
-    parameters.family, parameters.preset = "skullgan", "paper"
+    parameters.family, parameters.preset = "relativistic", "paper"
     for name in PATHS:
         setattr(parameters, name, f"/saved/{name}")
     for name, kind in NODES.values():

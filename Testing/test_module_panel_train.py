@@ -34,8 +34,8 @@ def options(call) -> dict[str, str]:
 
 def test_families_presets_and_devices_are_those_that_the_doctor_found(desk):
     ui = desk.open().ui
-    assert boxItems(ui.familyComboBox) == [("SkullGAN", "skullgan"), ("Another one", "other")]
-    assert boxItems(ui.presetComboBox) == [("compact: for one GPU", "compact"), ("paper", "paper")]
+    assert boxItems(ui.familyComboBox) == [("Recommended", "relativistic"), ("Another one", "other")]
+    assert boxItems(ui.presetComboBox) == [("recommended-XS: for one GPU", "recommended-XS"), ("paper", "paper")]
     assert boxItems(ui.deviceComboBox) == [
         ("automatic", "auto"),
         ("cpu: x86_64, 20.4 GiB free", "cpu"),
@@ -54,7 +54,7 @@ def test_another_family_brings_its_own_presets(desk):
     assert ui.presetComboBox.currentIndex == 0
     assert desk.parameters.preset == "deep"
     ui.familyComboBox.currentIndex = 0
-    assert desk.parameters.preset == ui.presetComboBox.itemData(ui.presetComboBox.currentIndex) == "compact"
+    assert desk.parameters.preset == ui.presetComboBox.itemData(ui.presetComboBox.currentIndex) == "recommended-XS"
 
 
 def test_choices_of_a_saved_scene_wait_for_the_doctor(desk):
@@ -85,19 +85,31 @@ def test_the_choices_of_the_panel_reach_the_child(desk):
     ui.presetComboBox.currentIndex, ui.deviceComboBox.currentIndex, ui.initComboBox.currentIndex = 1, 2, 1
     ui.imagesSpinBox.value = 12_000
     ui.initPathLineEdit.currentPath = str(desk.folder)
+    ui.pretrainPathLineEdit.currentPath = desk.parameters.trainDataPath
+    ui.settingsLineEdit.text = "batch_size=auto gamma=[5.0,0.5]"
     desk.script("train", "sys.exit(2)")
     ui.trainButton.click()
     desk.until(lambda: runs(desk))
     desk.idle()
     (call,) = runs(desk)
-    expected = {"--data": "real", "--out": "new run"}
+    expected = {"--data": "real", "--pretrain": "real", "--out": "new run"}
     expected = {name: str(desk.folder / path) for name, path in expected.items()} | {"--init": str(desk.folder)}
-    assert options(call) == expected | {"--preset": "paper", "--device": "cuda:0", "--images": "12000"}
+    expected |= {"--preset": "paper", "--device": "cuda:0", "--images": "12000", "--set": "gamma=[5.0,0.5]"}
+    assert options(call) == expected
+    assert "batch_size=auto" in call
     ui.imagesSpinBox.value, ui.initComboBox.currentIndex = 0, 0
+    ui.pretrainPathLineEdit.currentPath = ui.settingsLineEdit.text = ""
     assert ui.imagesSpinBox.text == "as the preset"
     ui.trainButton.click()
     desk.until(lambda: len(runs(desk)) == 2)
-    assert not {"--images", "--init"} & set(runs(desk)[1])
+    assert not {"--images", "--init", "--pretrain", "--set"} & set(runs(desk)[1])
+
+
+def test_pre_training_on_a_folder_that_is_no_data_set_is_refused_with_the_reason(desk):
+    ui = desk.ready()
+    desk.parameters.pretrainPath = str(desk.folder)
+    assert not ui.trainButton.enabled
+    assert "Pre-train on" in ui.trainButton.toolTip
 
 
 # the estimate ---------------------------------------------------------------------------------------------------------

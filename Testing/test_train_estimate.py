@@ -71,8 +71,8 @@ def test_what_does_not_fit_is_said_with_the_batch_that_does(monkeypatch):
     assert (found.fits, found.images_per_second, found.seconds) == (False, None, None)
     assert "--batch-size 16" in found.advice
     assert found.memory_gib > found.free_gib
-    assert "batch size of 32 " in batch_advice(chosen, 10**12)
-    assert "Not even a batch of 2" in batch_advice(chosen, 1000)
+    assert "batch size of 32 " in batch_advice(chosen, 10**12, False)
+    assert "Not even a batch of 2" in batch_advice(chosen, 1000, False)
 
 
 def test_running_out_of_memory_while_measuring_is_told_in_words(monkeypatch):

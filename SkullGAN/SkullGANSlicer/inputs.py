@@ -74,12 +74,15 @@ def trainingArguments(
     preset: str | Path,
     device: str,
     init: Any,
+    pretrain: Any,
     settings: Mapping[str, Any] | None,
-    **numbers: int | None,
+    **numbers: int | str | None,
 ) -> list[Any]:
     """Options of ``skullgan train``; ``temporary`` names a folder for a set that was never on disk."""
-    sets = data if isinstance(data, (list, tuple)) else [data]
-    arguments = [part for one in sets for part in ("--data", datasetFolder(one, temporary))]
+    arguments = []
+    for option, given in (("--data", data), ("--pretrain", pretrain)):
+        sets = given if isinstance(given, (list, tuple)) else [given] if given is not None else []
+        arguments += [part for one in sets for part in (option, datasetFolder(one, temporary))]
     init = init.path if isinstance(init, Run) else init
     arguments += ["--preset", preset, "--device", device]
     arguments += flags({**numbers, "init": init})

@@ -143,12 +143,13 @@ class Logic(JobRunner):
         data: Any,
         out: str | Path,
         *,
-        preset: str | Path = "compact",
+        preset: str | Path = "recommended-XS",
         images: int | None = None,
-        batch_size: int | None = None,
+        batch_size: int | str | None = None,
         device: str = "auto",
         seed: int | None = None,
         init: str | Path | None = None,
+        pretrain: Any = None,
         settings: Mapping[str, Any] | None = None,
         wait: bool = True,
         finished: Finished | None = None,
@@ -160,15 +161,16 @@ class Logic(JobRunner):
             out: folder of the run.
             preset: name, or a TOML file like a preset.
             images: length of the training in images; the preset's if not given.
-            batch_size, seed: the preset's if not given.
+            batch_size, seed: the preset's if not given; a batch of ``"auto"`` is as large as memory allows, up to 64.
             device: auto, cpu, cuda, cuda:1 or mps.
-            init: model, run or released ``.pth`` whose weights training starts from.
+            init: model, run, released ``.pth`` or ``"phantom"``, whose weights training starts from.
+            pretrain: data set or sets to train on first, such as phantoms or imported pictures.
             settings: further options, such as ``{"recipe.gate": "off"}``.
             wait, finished: see the class.
         """
         out = Path(out).expanduser()
         arguments = inputs.trainingArguments(
-            data, self.temporary, preset=preset, device=device, init=init, settings=settings,
+            data, self.temporary, preset=preset, device=device, init=init, pretrain=pretrain, settings=settings,
             images=images, batch_size=batch_size, seed=seed,
         )  # fmt: skip
         return self._run("Train", ["train", *arguments, "--out", out], lambda result: Run(out), wait, finished)
@@ -177,12 +179,13 @@ class Logic(JobRunner):
         self,
         data: Any,
         *,
-        preset: str | Path = "compact",
+        preset: str | Path = "recommended-XS",
         images: int | None = None,
-        batch_size: int | None = None,
+        batch_size: int | str | None = None,
         device: str = "auto",
         seed: int | None = None,
         init: str | Path | None = None,
+        pretrain: Any = None,
         settings: Mapping[str, Any] | None = None,
         wait: bool = True,
         finished: Finished | None = None,
@@ -191,7 +194,7 @@ class Logic(JobRunner):
 
         A few steps are timed on the device. It is no job: it may run beside one, and is better not."""
         arguments = inputs.trainingArguments(
-            data, self.temporary, preset=preset, device=device, init=init, settings=settings,
+            data, self.temporary, preset=preset, device=device, init=init, pretrain=pretrain, settings=settings,
             images=images, batch_size=batch_size, seed=seed,
         )  # fmt: skip
         return self._query("Estimate", ["train", *arguments, "--dry-run"], wait, finished)
@@ -214,7 +217,7 @@ class Logic(JobRunner):
         """Draw synthetic segments into the scene.
 
         Args:
-            model: model folder, run, or released weights (``.pth``).
+            model: model folder, run, released weights (``.pth``), or ``"phantom"``, which comes along.
             count: number of segments.
             seed: the same seed draws the same ones.
             out: folder of the data set; a temporary one if not given.

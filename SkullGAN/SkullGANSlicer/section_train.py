@@ -40,7 +40,7 @@ class TrainSection(Section):
         self._drawn = 0  # images at the newest point of the plot
         ui, bindings = self.ui, panel.bindings
         for widget, name in ((ui.trainDataPathLineEdit, "trainDataPath"), (ui.initPathLineEdit, "initPath"),
-                             (ui.runPathLineEdit, "runPath")):  # fmt: skip
+                             (ui.pretrainPathLineEdit, "pretrainPath"), (ui.runPathLineEdit, "runPath")):  # fmt: skip
             bindings.path(widget, name)
         for widget, name in ((ui.familyComboBox, "family"), (ui.presetComboBox, "preset"), (ui.initComboBox, "init"),
                              (ui.deviceComboBox, "device")):  # fmt: skip
@@ -190,7 +190,7 @@ class TrainSection(Section):
         found = self.panel.status.found
         families = [(family["title"], family["name"]) for family in found.get("families", [])]
         parameters = self.parameters
-        fillChoices(self.ui.familyComboBox, families or [("SkullGAN", "skullgan")], parameters.family)
+        fillChoices(self.ui.familyComboBox, families or [("Recommended", "relativistic")], parameters.family)
         presets = [
             (f"{preset['name']}: {preset['title']}" if preset.get("title") else preset["name"], preset["name"])
             for preset in found.get("presets", [])
@@ -198,7 +198,7 @@ class TrainSection(Section):
         ]
         if presets and parameters.preset not in (name for _title, name in presets):  # of another family
             parameters.preset = presets[0][1]
-        fillChoices(self.ui.presetComboBox, presets or [("compact", "compact")], parameters.preset)
+        fillChoices(self.ui.presetComboBox, presets or [("recommended-XS", "recommended-XS")], parameters.preset)
         shipped = self.panel.generate.shipped()
         fillChoices(
             self.ui.initComboBox,
@@ -221,11 +221,13 @@ class TrainSection(Section):
             "device": parameters.device,
             "images": parameters.images or None,
             "init": init or None,
+            "pretrain": parameters.pretrainPath or None,
+            "settings": settingsOf(parameters.trainSettings),
         }
 
     def _asked(self) -> Any:
         """The choices that memory and time depend on."""
-        return (self.parameters.trainDataPath, *self._options().values())
+        return (self.parameters.trainDataPath, *map(str, self._options().values()))
 
     def _resumes(self) -> bool:
         return os.path.isfile(os.path.join(self.parameters.runPath, "options.json"))
@@ -246,9 +248,16 @@ class TrainSection(Section):
             return _("Choose the data set to learn from.")
         if not os.path.isfile(os.path.join(parameters.trainDataPath, "dataset.json")):
             return _("The folder under Data set holds no segment data set.")
+        if parameters.pretrainPath and not os.path.isfile(os.path.join(parameters.pretrainPath, "dataset.json")):
+            return _("The folder under Pre-train on holds no data set.")
         if parameters.init == FOLDER and not os.path.exists(parameters.initPath):
             return _("Choose the model to start from.")
         return ""
+
+
+def settingsOf(text: str) -> dict[str, str]:
+    """Further options as they are typed: key=value with blanks between."""
+    return {key: value for key, _equals, value in (word.partition("=") for word in text.split())}
 
 
 def runState(folder: str) -> tuple[str, int, int]:

@@ -128,8 +128,8 @@ class Family(Protocol):
     def feature_maps(self, network: BaseModel) -> tuple[str, ...]:
         """Names of the generator's modules whose outputs serve label synthesis, coarse to fine."""
 
-    def memory(self, network: BaseModel, batch: int, *, training: bool) -> int:
-        """Estimated bytes of device memory."""
+    def memory(self, network: BaseModel, batch: int, *, training: bool, bfloat16: bool = False) -> int:
+        """Estimated bytes of device memory; fitted to ``Testing/benchmarks/bench_memory.py``."""
 
 
 class _Families(Mapping[str, Family]):

@@ -21,7 +21,9 @@ from SkullGANLib.models.relativistic_recipe import RelativisticRecipe, Relativis
 
 _SLOPE = 0.2
 _GAIN = math.sqrt(2 / (1 + _SLOPE**2))  # keeps the variance through a leaky rectifier (He et al. 2015)
-_BYTES = 4
+_BYTES = 4  # of a float32
+_BASE = 0.1 * 2**30  # what torch's convolutions take for themselves, bytes
+_KEPT_MAPS = 33  # as large as a block's, that a training step keeps for each block; measured
 
 
 class RelativisticNetwork(BaseModel):
@@ -221,15 +223,15 @@ class Relativistic:
         """Names of the generator's modules whose outputs serve label synthesis, coarse to fine."""
         return tuple(f"stage{stage}" for stage in range(len(network.widths)))
 
-    def memory(self, network: RelativisticNetwork, batch: int, *, training: bool) -> int:
-        """Estimated bytes of device memory: weights and maps, in training also gradients, Adam's moments and EMA."""
+    def memory(self, network: RelativisticNetwork, batch: int, *, training: bool, bfloat16: bool = False) -> int:
+        """Estimated bytes of device memory; the step with penalties on real and drawn images needs most."""
         with torch.device("meta"):
             weights = [sum(p.numel() for p in net(network).parameters()) for net in (Generator, Discriminator)]
-        pixels = [(4 * 2**stage) ** 2 for stage in range(len(network.widths))]
+        pixels, size = [(4 * 2**stage) ** 2 for stage in range(len(network.widths))], 2 if bfloat16 else 4
         if not training:
-            return int(_BYTES * (weights[0] + batch * 8 * network.widths[-1] * pixels[-1]))
-        one = sum(w * p for w, p in zip(network.widths, pixels, strict=True)) * network.blocks * 9
-        return int(_BYTES * (5 * weights[0] + 4 * weights[1] + batch * 4 * one))
+            return int(_BASE + _BYTES * weights[0] + size * batch * 8 * network.widths[-1] * pixels[-1])
+        maps = sum(w * p for w, p in zip(network.widths, pixels, strict=True)) * network.blocks
+        return int(_BASE + _BYTES * (5 * weights[0] + 4 * weights[1]) + size * batch * _KEPT_MAPS * maps)
 
 
 FAMILY = Relativistic()

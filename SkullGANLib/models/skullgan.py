@@ -18,7 +18,8 @@ from SkullGANLib.models.skullgan_recipe import SkullGANRecipe, SkullGANTrainer
 
 _BYTES = 4  # of a float32
 _PRODUCT_SIZE = 8  # largest map whose transposed convolution is faster as one matrix product
-_WORKSPACE = 1.25  # what convolutions take beyond weights and maps, measured on the paper's network
+_BASE = 0.1 * 2**30  # what torch's convolutions take for themselves, bytes
+_WORKSPACE, _COPIES = 1.25, 1.1  # what convolutions take beyond float32 maps, and a step beyond the weights; measured
 
 
 class SkullGANNetwork(BaseModel):
@@ -253,7 +254,7 @@ class SkullGAN:
         """Names of the generator's modules whose outputs serve label synthesis, coarse to fine."""
         return (*(f"main{stage}" for stage in range(1, len(network.generator) + 1)), "conv2")
 
-    def memory(self, network: SkullGANNetwork, batch: int, *, training: bool) -> int:
+    def memory(self, network: SkullGANNetwork, batch: int, *, training: bool, bfloat16: bool = False) -> int:
         """Estimated bytes of device memory: weights and maps, in training also gradients, Adam's moments and EMA."""
         with torch.device("meta"):
             weights = [sum(p.numel() for p in net(network).parameters()) for net in (Generator, Discriminator)]
@@ -261,12 +262,13 @@ class SkullGAN:
         up = sum(width * (4 * 2**stage) ** 2 for stage, width in enumerate(network.generator))
         tail = (sum(network.tail) + 1) * size**2
         noise = (network.generator[-1] + network.tail[1]) * size**2 * network.noise
+        map_bytes = 2 if bfloat16 else _WORKSPACE * _BYTES
         if not training:
             widest = max(network.generator[-1] + network.tail[0], network.generator[-1] * (1 + 2 * network.noise))
-            return int(_WORKSPACE * _BYTES * (weights[0] + batch * 2 * widest * size**2))
+            return int(_BASE + _WORKSPACE * _BYTES * weights[0] + map_bytes * batch * 2 * widest * size**2)
         down = sum(width * (size // 2**stage) ** 2 for stage, width in enumerate(network.discriminator, start=1))
         maps = 3 * up + 2 * tail + 5 * noise + 2 * 3 * down
-        return int(_WORKSPACE * _BYTES * (5 * weights[0] + 4 * weights[1] + batch * maps))
+        return int(_BASE + _COPIES * _BYTES * (5 * weights[0] + 4 * weights[1]) + map_bytes * batch * maps)
 
 
 FAMILY = SkullGAN()

@@ -77,13 +77,15 @@ def estimate(options: TrainOptions, progress: Progress | None = None) -> Estimat
     segments = _segments(options)
     with torch.device("meta"):
         parts = {"generator": family.build_generator(network), "discriminator": family.build_discriminator(network)}
-    need, free = family.memory(network, options.batch_size, training=True), free_memory(device)
-    speed, advice = None, "" if need <= free else batch_advice(options, free)
+    bfloat16 = uses_bfloat16(options, device)
+    need = family.memory(network, options.batch_size, training=True, bfloat16=bfloat16)
+    free = free_memory(device)
+    speed, advice = None, "" if need <= free else batch_advice(options, free, bfloat16)
     if not advice:
         try:
             speed = measure_speed(options, device, progress)
         except ResourceError as error:
-            advice = f"{error.message} {batch_advice(options, need // 2)}"
+            advice = f"{error.message} {batch_advice(options, need // 2, bfloat16)}"
     return Estimate(
         device=str(device),
         batch_size=options.batch_size,
@@ -99,11 +101,11 @@ def estimate(options: TrainOptions, progress: Progress | None = None) -> Estimat
     )
 
 
-def batch_advice(options: TrainOptions, free: int) -> str:
+def batch_advice(options: TrainOptions, free: int, bfloat16: bool) -> str:
     """The largest batch, as a power of two, whose training needs no more than ``free`` bytes; in words."""
     family, network = options.known_family, options.network_options
     size = 1 << (options.batch_size - 1).bit_length() - 1
-    while size >= _SMALLEST and family.memory(network, size, training=True) > free:
+    while size >= _SMALLEST and family.memory(network, size, training=True, bfloat16=bfloat16) > free:
         size //= 2
     if size < _SMALLEST:
         return "Not even a batch of 2 fits: take a narrower network (preset compact) or another device."

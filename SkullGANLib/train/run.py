@@ -218,8 +218,12 @@ def with_batch(options: TrainOptions, device: torch.device) -> TrainOptions:
         return options.model_copy(update={"batch_size": int(size)})
     segments = sum(len(training_rows(SegmentDataset.open(path))) for path in options.data) or LARGEST_AUTOMATIC
     family, network, size = options.known_family, options.network_options, LARGEST_AUTOMATIC
-    free = _MEMORY_SHARE * free_memory(device)
-    while size > 2 * world() and (size > segments or family.memory(network, size // world(), training=True) > free):
+    free, bfloat16 = _MEMORY_SHARE * free_memory(device), uses_bfloat16(options, device)
+
+    def fits(size: int) -> bool:
+        return size <= segments and family.memory(network, size // world(), training=True, bfloat16=bfloat16) <= free
+
+    while size > 2 * world() and not fits(size):
         size //= 2
     return options.model_copy(update={"batch_size": size})
 
