@@ -6,7 +6,7 @@ import torch
 from pydantic import ValidationError
 
 from SkullGANLib.models.draws import keyed_normals, uniform_latents
-from SkullGANLib.models.skullgan import FAMILY, Discriminator, Generator, NoiseLayer, SkullGANNetwork
+from SkullGANLib.models.skullgan import FAMILY, Discriminator, Doubling, Generator, NoiseLayer, SkullGANNetwork
 from SkullGANLib.models.window import AUTHORS_WINDOW, IntensityWindow
 
 TINY = SkullGANNetwork(latent=8, generator=(16, 8, 8, 8), tail=(4, 4, 4), discriminator=(4, 8, 8), weight_std="fan_in")
@@ -148,3 +148,72 @@ def test_feature_maps_name_modules_of_the_generator():
     generator = FAMILY.build_generator(TINY)
     for name in FAMILY.feature_maps(TINY):
         assert generator.get_submodule(name) is not None
+
+
+def test_the_noise_is_the_same_in_bfloat16_but_for_rounding_and_for_every_length_of_the_table():
+    keys, cpu = torch.tensor([5, 2**31 - 1]), torch.device("cpu")
+    exact = keyed_normals(keys, 0, (8, 64, 64), cpu)
+    rounded = keyed_normals(keys, 0, (8, 64, 64), cpu, torch.bfloat16).float()
+    torch.testing.assert_close(rounded, exact, atol=0.03, rtol=0.02)
+    large = keyed_normals(keys[:1], 0, (3, 1024, 1024), cpu)  # its table is longer
+    flat = large.permute(0, 2, 3, 1).flatten()[: exact[0].numel()]
+    torch.testing.assert_close(flat, exact[:1].permute(0, 2, 3, 1).flatten())
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_small_map_is_doubled_as_torch_does_it_and_so_are_its_gradients(bias):
+    torch.manual_seed(0)
+    ours = Doubling(6, 5, 4, 2, 1, bias=bias).to(memory_format=torch.channels_last)
+    x = torch.randn(3, 6, 4, 8, requires_grad=True)
+    found = ours(x)
+    expected = torch.nn.functional.conv_transpose2d(x, ours.weight, ours.bias, 2, 1)
+    torch.testing.assert_close(found, expected)
+    weight = torch.randn_like(found)
+    for a, b in zip(
+        torch.autograd.grad(found, (x, *ours.parameters()), weight),
+        torch.autograd.grad(expected, (x, *ours.parameters()), weight),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+
+
+def trained_like(noise: bool) -> tuple[Generator, SkullGANNetwork]:
+    """A generator whose batch statistics fit its weights and whose images use the range."""
+    network = SkullGANNetwork(
+        latent=16, generator=(64, 64, 32, 32), tail=(16, 16, 8), discriminator=(4, 8, 8), noise=noise,
+        weight_std="fan_in",
+    )  # fmt: skip
+    torch.manual_seed(3)
+    generator = FAMILY.build_generator(network)
+    generator.conv4.weight.data.mul_(6)
+    with torch.no_grad():
+        for start in range(0, 640, 64):
+            FAMILY.sample(generator.train(), network, 1, range(start, start + 64))
+    return generator.eval(), network
+
+
+def test_the_folded_generator_draws_the_same_images():
+    generator, network = trained_like(noise=True)
+    with torch.no_grad():
+        expected = FAMILY.sample(generator, network, 0, range(4))
+        folded = FAMILY.for_drawing(generator, network, bfloat16=False)
+        torch.testing.assert_close(FAMILY.sample(folded, network, 0, range(4)), expected, atol=1e-4, rtol=0)
+        torch.testing.assert_close(FAMILY.sample(generator, network, 0, range(4)), expected, atol=0, rtol=0)
+    assert all(p.requires_grad for p in generator.parameters())
+
+
+def test_in_bfloat16_images_stay_within_a_few_hu_and_statistics_with_noise_within_a_hundredth():
+    half_range_hu = 2734.53 / 2
+    generator, network = trained_like(noise=False)
+    with torch.no_grad():
+        expected = FAMILY.sample(generator, network, 0, range(16))
+        found = FAMILY.sample(FAMILY.for_drawing(generator, network, bfloat16=True), network, 0, range(16))
+    assert expected.std() > 0.1
+    error_hu = (found - expected).abs() * half_range_hu
+    assert error_hu.square().mean().sqrt() < 10
+    generator, network = trained_like(noise=True)
+    with torch.no_grad():
+        expected = FAMILY.sample(generator, network, 0, range(64))
+        found = FAMILY.sample(FAMILY.for_drawing(generator, network, bfloat16=True), network, 0, range(64))
+    assert found.std().item() == pytest.approx(expected.std().item(), rel=0.01)
+    assert (found.mean() - expected.mean()).abs().item() < 0.01 * expected.std().item()

@@ -42,13 +42,14 @@ def demo(out: Path, short: bool, device: str, overwrite: bool, progress: Progres
     began = time.monotonic()
     heads, images, count = (2, 600, 64) if short else (4, 6000, 256)
     scans, segments, run, synthetic = (str(out / name) for name in ("scans", "segments", "run", "synthetic"))
+    start = ("--preset", "demo", "--init", "phantom-small")
     parts = ("train=0.5", "test=0.5") if short else ("train=0.75", "test=0.25")
     sheet = str(out / "synthetic.png")
     for line in (
         ("phantom", "--subjects", heads, "--pose", 10, "--out", scans),
         ("prepare", scans, "--kind", "phantom", "--out", segments),
         ("dataset", "split", segments, "--part", parts[0], "--part", parts[1]),
-        ("train", "--data", segments, "--preset", "demo", "--images", images, "--device", device, "--out", run),
+        ("train", "--data", segments, *start, "--images", images, "--device", device, "--out", run),
         ("generate", "--model", run, "--count", count, "--seed", 1, "--out", synthetic, "--sheet", sheet),
         ("evaluate", "--real", segments, "--synthetic", synthetic, "--split", "test", "--out", out / "report"),
     ):

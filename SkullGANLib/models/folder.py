@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,8 +57,13 @@ class Model:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def save_model(path: str | Path, model: Model) -> Path:
+def save_model(path: str | Path, model: Model, *, dtype: torch.dtype | None = None) -> Path:
     """Write a model folder in one step and fill in the card's hashes; an older model there is replaced.
+
+    Args:
+        path: folder to make.
+        model: its networks and card.
+        dtype: of the weights on disk, such as float16 for half the size; as they are if not given.
 
     Raises:
         InputError: the folder holds something else.
@@ -69,10 +75,16 @@ def save_model(path: str | Path, model: Model) -> Path:
     with replace_folder(path, marker=CARD_FILE) as folder:
         for name, network in networks.items():
             if network is not None:
-                save_file({key: value.cpu().contiguous() for key, value in network.state_dict().items()}, folder / name)
+                weights = {key: _stored(value, dtype) for key, value in network.state_dict().items()}
+                save_file(weights, folder / name)
         model.card.sha256 = {name: sha256_of(folder / name) for name in networks if (folder / name).exists()}
         write_json(folder / CARD_FILE, model.card.model_dump(mode="json"))
     return Path(path)
+
+
+def _stored(value: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
+    value = value.cpu().contiguous()
+    return value.to(dtype) if dtype is not None and value.is_floating_point() else value
 
 
 def load_model(path: str | Path, *, discriminator: bool = False) -> Model:
@@ -103,8 +115,8 @@ def load_model(path: str | Path, *, discriminator: bool = False) -> Model:
 
 def shipped_models() -> dict[str, Path]:
     """Name to folder of the models that come with SkullGAN."""
-    library = Path(__file__).resolve().parents[1]
-    places = (library.parent / "Resources" / "Models", library / "shipped")  # sources and Slicer; installed by pip
+    sources = Path(__file__).resolve().parents[2]  # of the project, or where Slicer keeps scripted modules
+    places = (sources / "Resources" / "Models", Path(sys.prefix) / "share" / "SkullGAN" / "Models")
     folders = [folder for place in places if place.is_dir() for folder in sorted(place.iterdir())]
     return {folder.name: folder for folder in reversed(folders) if (folder / CARD_FILE).is_file()}
 
@@ -129,4 +141,4 @@ def _load_network(path: Path, card: ModelCard, build: Any, network: BaseModel) -
         module.load_state_dict(load_file(path), strict=True, assign=True)
     except (SafetensorError, RuntimeError) as error:
         raise FormatError(f"{path} does not hold the weights that {CARD_FILE} describes.", advice) from error
-    return module.eval().requires_grad_(False)
+    return module.float().eval().requires_grad_(False)
