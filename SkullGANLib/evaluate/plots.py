@@ -30,7 +30,7 @@ BINS, OUTSIDE = 40, 0.005  # of a histogram, and the share of each set left outs
 @picture("violin.png", title="How the two sets are distributed", needs=HEADLINE)
 def violin_picture(given: EvaluationInput, results: dict[str, MetricResult], path: Path) -> None:
     """Three panels, a violin for each set, with quartiles (lines) and mean (dot)."""
-    figure = _figure(10.5, 4.5)
+    figure = new_figure(10.5, 4.5)
     for axes, name in zip(figure.subplots(1, len(HEADLINE)), HEADLINE, strict=True):
         result = results[name]
         values = {each: result.columns[each][name] for each in COLOURS}
@@ -38,7 +38,7 @@ def violin_picture(given: EvaluationInput, results: dict[str, MetricResult], pat
         unit = f" ({result.unit})" if result.unit else ""
         test = f"KS {ks.value:.2f}, p {p if p.startswith('<') else f'= {p}'}"
         draw_violins(axes, values, f"{MEASURES[name]}{unit}\n{test}")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_violins(axes: Axes, values: dict[str, np.ndarray], title: str) -> None:
@@ -107,7 +107,7 @@ def nearest_picture(given: EvaluationInput, results: dict[str, MetricResult], pa
     synthetic, nearest = np.asarray(given.synthetic.hu[chosen], np.float32), matched(given.training.hu, pairs)
     images = np.stack([synthetic, nearest, synthetic - nearest], axis=1)[:, :, : _last_row(synthetic, nearest)]
 
-    figure = _figure(13.5, rows * (4.2 * images.shape[2] / images.shape[3] / 2 + 0.25) + 1.5)
+    figure = new_figure(13.5, rows * (4.2 * images.shape[2] / images.shape[3] / 2 + 0.25) + 1.5)
     for half, title, part in zip(
         figure.subfigures(1, 2, wspace=0.03), ("The closest", "Drawn at random"), (0, rows), strict=True
     ):
@@ -122,7 +122,7 @@ def nearest_picture(given: EvaluationInput, results: dict[str, MetricResult], pa
             bone, _, difference = (_show(*each) for each in zip(axes, images[i], titles, (0, 0, 1), strict=True))
         _colour_bar(half, bone, grid[:, :2], "HU")
         _colour_bar(half, difference, grid[:, 2:], "synthetic less real, HU")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 @picture("montage.png", title="Real (left) beside synthetic (right), drawn at random")
@@ -141,7 +141,8 @@ def montage_picture(
     write_png(path, np.concatenate([sheets[0], gap, sheets[1]], axis=1))
 
 
-def _figure(width_in: float, height_in: float) -> Figure:
+def new_figure(width_in: float, height_in: float) -> Figure:
+    """A white figure that draws into files alone, whatever the program that it is drawn in shows."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -150,7 +151,8 @@ def _figure(width_in: float, height_in: float) -> Figure:
     return figure
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, the same bytes each time."""
     figure.savefig(path, dpi=DPI, metadata={"Software": None})
 
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from SkullGANLib.errors import InputError
 from SkullGANLib.progress import Progress
 
-MODULES = ("distributions", "nearest", "plots")
+MODULES = ("distributions", "asked", "nearest", "plots")
 """Files of this package that register metrics, features or pictures, in the order of the report."""
 UNKNOWN_SUBJECT = {"", "unknown"}
 

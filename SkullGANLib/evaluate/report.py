@@ -118,7 +118,9 @@ def evaluate_datasets(
         results: dict[str, MetricResult] = {}
         for done, entry in enumerate(chosen):
             report(progress, done, len(chosen), "Computing metrics", metric=entry.name)
-            results[entry.name] = compute(entry, given)
+            result = compute(entry, given)
+            if result.figures:  # else it does not apply to these sets
+                results[entry.name] = result
         warnings += check_sets(given)
         warnings += [warning for result in results.values() for warning in result.warnings]
         written = Report(
