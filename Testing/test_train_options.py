@@ -20,7 +20,7 @@ def test_the_paper_preset_is_the_paper():
     options = load_options("paper")
     assert options.network_options == SkullGANNetwork()
     assert options.recipe_options == SkullGANRecipe()
-    assert (options.batch_size, options.epochs, options.precision) == (64, 1000, "float32")
+    assert (options.batch_size, options.epochs, options.precision) == (64, 1000, "auto")
     recipe = options.recipe_options
     assert (recipe.learning_rate, recipe.betas, recipe.real_label) == (3e-4, (0.5, 0.999), 0.9)
     assert options.total_images(2414) == 2_414_000

@@ -176,3 +176,20 @@ def test_a_loss_that_is_not_finite_stops_before_anything_is_updated():
     with pytest.raises(FloatingPointError, match="discriminator"):
         t.step(bad)
     assert not moved(before, t.networks["discriminator"])
+
+
+def test_all_that_the_discriminator_sees_is_augmented_and_held_out_images_are_looked_at(monkeypatch):
+    t, seen, uses = trainer(blur_fraction=0.5, blur_from_epoch=0, blur_until_epoch=1), [], []
+
+    def halved(images, first, use=0):
+        uses.append((use, len(images)))
+        return images * 0.5
+
+    t.networks["discriminator"].register_forward_hook(lambda module, given, out: seen.append(given[0].detach().abs()))
+    given = batch(epoch=100)
+    with_looks = Batch(given.images, None, 0, 0, 100.0, 0.0, augment=halved, held_out=(given.images, None))
+    figures = t.step(with_looks)
+    assert sorted(uses) == [(0, 8), (1, 4), (2, 8), (3, 8), (4, 4)]
+    assert max(float(images.max()) for images in seen) <= 0.5
+    assert 0 < figures["d_held_out"] < 1
+    assert "d_held_out" not in t.step(batch())

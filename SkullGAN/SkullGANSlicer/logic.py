@@ -210,6 +210,7 @@ class Logic(JobRunner):
         out: str | Path | None = None,
         conditions: Mapping[str, Any] | None = None,
         device: str = "auto",
+        precision: str = "auto",
         overwrite: bool = False,
         wait: bool = True,
         finished: Finished | None = None,
@@ -221,6 +222,7 @@ class Logic(JobRunner):
             count: number of segments.
             seed: the same seed draws the same ones.
             out: folder of the data set; a temporary one if not given.
+            precision: float32, bfloat16 (faster, and a few HU off), or auto, which is what the device is built for.
             conditions: what to ask for, such as ``{"region": "temporal", "sdr": 0.45}``; a pair is a range.
             device, overwrite, wait, finished: see ``prepare`` and ``train``.
 
@@ -231,7 +233,14 @@ class Logic(JobRunner):
         out = self.temporary("synthetic") if out is None else Path(out).expanduser()
         source = "--from" if model.suffix in (".pth", ".pt") else "--model"
         arguments = ["generate", source, model, "--out", out, "--count", str(count), "--seed", str(seed)]
-        arguments += ["--device", device, *inputs.conditionFlags(conditions), *inputs.flags({"overwrite": overwrite})]
+        arguments += [
+            "--device",
+            device,
+            "--precision",
+            precision,
+            *inputs.conditionFlags(conditions),
+            *inputs.flags({"overwrite": overwrite}),
+        ]
 
         def load(result: dict[str, Any]) -> tuple[Any, Any]:
             return self.show(openDataset(out), name=f"Synthetic {inputs.nameOf(model)}, seed {seed}")

@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 )
 @click.option("--from", "released", type=click.Path(path_type=Path), help="Released weights (.pth) instead of a model.")
 @click.option("--window-hu", nargs=2, type=float, help="HU that -1 and 1 of --from stand for, where it is not known.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Data set folder, .npy, .nrrd or .png.")
+@click.option(
+    "--out",
+    default="synthetic",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Data set folder, .npy, .nrrd or .png.",
+)
 @click.option("--count", default=100, show_default=True, type=click.IntRange(1), help="Number of segments.")
 @click.option(
     "--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1), help="The same seed draws the same ones."

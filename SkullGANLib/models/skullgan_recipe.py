@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from SkullGANLib.models.device import adam
 from SkullGANLib.models.draws import FAKES, GENERATOR_STEP, uniform_latents
+from SkullGANLib.models.parallel import mean
 from SkullGANLib.models.registry import Batch
 
 _PLATEAU_FACTORS = {"generator": 0.5, "discriminator": 0.8}
@@ -95,25 +96,31 @@ class SkullGANTrainer:
         if self.recipe.blur_joins_fakes:
             fakes, blurred, share = torch.cat([fakes, blurred]), blurred[:0], 0.0
 
-        real = discriminator(batch.images)
-        fake = discriminator(fakes.detach())
+        real = discriminator(batch.augment(batch.images, batch.first, 0))
+        fake = discriminator(batch.augment(fakes.detach(), batch.first, 1))
         loss_real, loss_fake = _bce(real, self.recipe.real_label), _bce(fake, 0.0)
         if len(blurred):  # a batch of its own: batch statistics never mix sets
-            loss_fake = (1 - share) * loss_fake + share * _bce(discriminator(blurred), 0.0)
+            loss_fake = (1 - share) * loss_fake + share * _bce(
+                discriminator(batch.augment(blurred, batch.first, 4)), 0.0
+            )
         loss_d = loss_real + loss_fake
         updated_d = self._update("discriminator", loss_d, batch.epoch)
 
         if self.recipe.fresh_fakes:
             fakes = self._draw(batch, GENERATOR_STEP, len(batch.images))
         discriminator.requires_grad_(False)
-        loss_g = _bce(discriminator(fakes), 1.0)
+        loss_g = _bce(discriminator(batch.augment(fakes, batch.first, 2)), 1.0)
         updated_g = self._update("generator", loss_g, batch.epoch)
         discriminator.requires_grad_(True)
+        judged = {"loss_discriminator": loss_d, "d_real": real.sigmoid().mean(), "d_fake": fake.sigmoid().mean()}
+        if batch.held_out is not None:
+            with torch.no_grad():
+                held_out = discriminator(batch.augment(batch.held_out[0], batch.first, 3))
+            judged["d_held_out"] = held_out.sigmoid().mean()
+        values = mean(torch.stack([value.detach().float() for value in judged.values()])).tolist()
         return {
             "loss_generator": self.last_loss["generator"],
-            "loss_discriminator": loss_d.item(),
-            "d_real": torch.sigmoid(real.detach()).mean().item(),
-            "d_fake": torch.sigmoid(fake.detach()).mean().item(),
+            **dict(zip(judged, values, strict=True)),
             "held_generator": 1.0 - updated_g,
             "held_discriminator": 1.0 - updated_d,
             "blurred_share": self._blur_share(batch.epoch),
@@ -162,7 +169,7 @@ class SkullGANTrainer:
 
     def _update(self, name: str, loss: torch.Tensor, epoch: float) -> bool:
         """Step ``name``'s optimizer if its gate is open; True if it stepped."""
-        recipe, value = self.recipe, loss.item()
+        recipe, value = self.recipe, mean(loss.detach()).item()
         if not math.isfinite(value):
             raise FloatingPointError(f"the {name}'s loss is {value}")
         gated = value / 2 if name == "discriminator" and recipe.gate == "paper" else value
