@@ -49,6 +49,7 @@ def fill(folder: Path, images: int):
     press(widget, ui.previewButton)
     press(widget, ui.prepareButton)
     parameters.preset, parameters.images = "demo", images
+    parameters.init = next(str(path) for path in widget.panel.generate.shipped() if path.name == "phantom-small")
     ui.estimateButton.click()
     until(lambda: ui.estimateButton.enabled)
     press(widget, ui.trainButton)

@@ -36,7 +36,7 @@ def fromPhantomToReport(logic: Any, *, images: int = 256, count: int = 16) -> No
         assert np.array_equal(slicer.util.arrayFromVolume(placed)[0], dataset.hu[0])
         if needed.torch_version() is None:
             return  # what follows needs it
-        run = logic.train(dataset, folder / "run", preset="demo", images=images, device="cpu")
+        run = logic.train(dataset, folder / "run", preset="demo", init="phantom-small", images=images, device="cpu")
         assert (run.model / "model.json").is_file()
         assert run.samples
         volume, table = logic.generate(run, count=count, seed=7, device="cpu")

@@ -108,8 +108,8 @@ def batch_advice(options: TrainOptions, free: int, bfloat16: bool) -> str:
     while size >= _SMALLEST and family.memory(network, size, training=True, bfloat16=bfloat16) > free:
         size //= 2
     if size < _SMALLEST:
-        return "Not even a batch of 2 fits: take a narrower network (preset compact) or another device."
-    return f"Use a batch size of {size} (--batch-size {size}), or a narrower network (preset compact)."
+        return "Not even a batch of 2 fits: take a smaller preset or another device."
+    return f"Use a batch size of {size} (--batch-size {size}), or a smaller preset."
 
 
 def measure_speed(options: TrainOptions, device: torch.device, progress: Progress | None = None) -> float:
