@@ -69,9 +69,7 @@ def train(options: TrainOptions, *, progress: Progress | None = None) -> Path:
 
 def _train(options: TrainOptions, progress: Progress | None, conditions: Mapping[str, Condition] | None = None) -> None:
     with (
-        memory_advice(
-            f"Use a smaller --batch-size than {options.batch_size}, or a smaller preset."
-        ),
+        memory_advice(f"Use a smaller --batch-size than {options.batch_size}, or a smaller preset."),
         _alone(options.out),
     ):
         run = open_run(options, progress, conditions)
