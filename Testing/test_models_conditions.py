@@ -230,6 +230,7 @@ def test_what_is_not_asked_follows_what_is_as_in_the_training_set():
         network={},
         window=IntensityWindow(minimum_hu=0, range_hu=1),
         conditions=conditions,
+        condition_mean=columns.mean(1).tolist(),
         condition_covariance=np.cov(columns).tolist(),
     )
     drawn = condition_values(card, {"region": "temporal"}, 4000, seed=1)
@@ -238,6 +239,9 @@ def test_what_is_not_asked_follows_what_is_as_in_the_training_set():
     assert drawn["sdr"].mean() == pytest.approx(0.44, abs=0.01)
     thick = condition_values(card, {"thickness_mm": 8}, 4000, seed=1)
     assert thick["sdr"].mean() == pytest.approx(0.54, abs=0.02)
+    with pytest.warns(UserWarning, match="beyond"):
+        beyond = condition_values(card, {"thickness_mm": 60}, 4000, seed=1)  # whose SDR is far outside the limits
+    assert beyond["sdr"].min() > 0.7
     free = condition_values(card, {}, 4000, seed=1)
     assert np.corrcoef(free["sdr"], free["thickness_mm"])[0, 1] == pytest.approx(
         np.corrcoef(columns[2:])[0, 1], abs=0.05

@@ -111,7 +111,7 @@ class Desk:
         def raised(*words):  # in a hook of a job, which must call the others too
             slicer_host.slotErrors.append(sys.exc_info()[1])
 
-        from SkullGANSlicer import panel, running
+        from SkullGANSlicer import panel, running, section_generate
 
         monkeypatch.setenv("HOME", str(folder))
         monkeypatch.setenv("USERPROFILE", str(folder))
@@ -121,6 +121,8 @@ class Desk:
         monkeypatch.setattr(slicer.util, "errorDisplay", errorDisplay)
         monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: slicer_host.slotErrors.append(error))
         monkeypatch.setattr(logging.getLogger("SkullGANLib.jobs"), "exception", raised)
+        self.shipped = section_generate.GenerateSection.shipped  # which has a test of its own
+        monkeypatch.setattr(section_generate.GenerateSection, "shipped", lambda section: [])
         monkeypatch.setattr(needed, "missing", lambda **_: [])
         monkeypatch.setattr(needed, "torch_version", lambda: "2.9.0")
         running._current[0] = None

@@ -62,10 +62,14 @@ def test_models_beside_the_run_are_offered_and_the_card_is_told(desk):
     assert ui.modelLabel.text == "Released weights; their window is asked for where it is not known."
 
 
-def test_models_that_came_with_the_extension_come_first(desk):
+def test_models_that_came_with_the_extension_come_first(desk, monkeypatch):
+    from SkullGANSlicer.section_generate import GenerateSection
+
     desk.model("module/Resources/Models/small")
     desk.model("home/run/model")
     widget = desk.open()
+    monkeypatch.setattr(GenerateSection, "shipped", desk.shipped)
+    assert [path.name for path in widget.panel.generate.shipped()] == ["phantom", "phantom-small"]
     widget.panel.moduleFolder = desk.folder / "module"
     widget.panel.update()
     texts = [text for text, _ in boxItems(desk.ui.modelComboBox)]
@@ -170,7 +174,7 @@ def test_count_seed_device_and_folder_reach_the_child(desk):
     desk.press(ui.generateButton)
     model = str(desk.folder / "run" / "model")
     expected = ["--model", model, "--out", str(desk.folder / "out"), "--count", "17", "--seed", "42", "--device", "cpu"]
-    assert desk.calls("generate")[0] == ["generate", *expected, "--overwrite"]
+    assert desk.calls("generate")[0] == ["generate", *expected, "--precision", "auto", "--overwrite"]
     desk.parameters.modelPath = str(desk.folder / "weights.pth")
     desk.press(ui.generateButton)
     assert desk.calls("generate")[1][1:3] == ["--from", str(desk.folder / "weights.pth")]

@@ -86,7 +86,7 @@ def test_the_choices_of_the_panel_reach_the_child(desk):
     ui.imagesSpinBox.value = 12_000
     ui.initPathLineEdit.currentPath = str(desk.folder)
     ui.pretrainPathLineEdit.currentPath = desk.parameters.trainDataPath
-    ui.settingsLineEdit.text = "batch_size=auto gamma=[5.0,0.5]"
+    ui.settingsLineEdit.text = "batch_size=auto  gamma=[5.0, 0.5]"
     desk.script("train", "sys.exit(2)")
     ui.trainButton.click()
     desk.until(lambda: runs(desk))
@@ -94,7 +94,7 @@ def test_the_choices_of_the_panel_reach_the_child(desk):
     (call,) = runs(desk)
     expected = {"--data": "real", "--pretrain": "real", "--out": "new run"}
     expected = {name: str(desk.folder / path) for name, path in expected.items()} | {"--init": str(desk.folder)}
-    expected |= {"--preset": "paper", "--device": "cuda:0", "--images": "12000", "--set": "gamma=[5.0,0.5]"}
+    expected |= {"--preset": "paper", "--device": "cuda:0", "--images": "12000", "--set": "gamma=[5.0, 0.5]"}
     assert options(call) == expected
     assert "batch_size=auto" in call
     ui.imagesSpinBox.value, ui.initComboBox.currentIndex = 0, 0

@@ -92,15 +92,15 @@ def test_an_image_is_changed_in_the_same_way_in_every_batch():
 def test_it_grows_while_held_out_images_are_taken_for_drawn_ones_and_shrinks_while_they_are_not():
     change = Augmentation(0, ramp_images=1000, limit=0.3)
     for _ in range(80):
-        change.observe(2.0, -1.9, -2.0, 8)
+        change.observe(4.0, 0.1, 8)
     assert change.probability == 0.3  # no further
     assert change.overfit == pytest.approx(0.975)
     for _ in range(8):
-        change.observe(2.0, None, -2.0, 8)  # a step that did not look
-        change.observe(2.0, 1.9, -2.0, 8)
+        change.observe(None, None, 8)  # a step that did not look
+        change.observe(4.0, 3.9, 8)
     assert change.probability == pytest.approx(0.3 - 128 / 1000)
     for _ in range(80):
-        change.observe(-1.0, 0.0, 1.0, 8)  # a discriminator that tells nothing apart has learnt nothing by heart
+        change.observe(-2.0, -1.0, 8)  # a discriminator that tells nothing apart has learnt nothing by heart
     assert (change.overfit, change.probability) == (0.0, 0.0)
 
 
@@ -108,12 +108,12 @@ def test_its_state_goes_through_json():
     change = Augmentation(0)
     json.loads(json.dumps(change.state(), allow_nan=False))
     for _ in range(11):
-        change.observe(1.0, 0.2, -1.0, 64)
+        change.observe(2.0, 1.2, 64)
     other = Augmentation(0)
     other.load_state(json.loads(json.dumps(change.state(), allow_nan=False)))
     for each in (change, other):
         for _ in range(6):
-            each.observe(1.0, -1.0, -1.0, 64)
+            each.observe(2.0, 0.0, 64)
     assert other.state() == change.state()
     assert change.probability > 0
     assert np.isfinite(change.overfit)

@@ -58,7 +58,9 @@ def test_only_good_segments_of_the_training_part_take_part(tmp_path):
     assert data.window.maximum_hu == 102
     assert (data.reference(9).max((1, 2)) - 100).tolist() == [1, 3]  # of the part val, not of test
     images, condition = data.held_out(5, 3)
-    assert (np.rint(data.window.to_hu(images.numpy()).max((1, 2, 3))) - 100).tolist() == [3, 1, 3]
+    numbers = [data.held_out(first, 1)[0] for first in range(5, 25)]
+    torch.testing.assert_close(torch.cat(numbers[:3]), images)  # however they are asked for
+    assert {round(float(data.window.to_hu(each.numpy()).max())) for each in numbers} == {101, 103}
     assert condition is None
 
 
@@ -67,6 +69,27 @@ def test_a_set_that_is_not_split_is_used_whole(tmp_path):
     assert len(data) == 9
     assert data.card["subjects"] == 2
     assert len(data.reference(4)) == 4
+
+
+def test_without_a_part_val_whole_subjects_are_set_aside_and_the_part_test_is_never_looked_at(tmp_path):
+    def data(subjects, split, **facts):
+        hu = np.broadcast_to(100 + np.arange(len(subjects), dtype=np.int16)[:, None, None], (len(subjects), 32, 32))
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}"
+        table = {"subject": subjects, "split": split}
+        return TrainingData([SegmentDataset.create(path, hu, table, kind="phantom").path], **facts)
+
+    subjects = [f"s{k // 2}" for k in range(20)]
+    split = ["train"] * 16 + ["test"] * 4
+    made = data(subjects, split, hold_out=0.2)
+    held_out = set(made.reference(20)[:, 0, 0].astype(int) - 100)
+    trained = set(values(made, 0, len(made)))
+    assert held_out | trained == set(range(16))
+    assert {k // 2 for k in held_out}.isdisjoint({k // 2 for k in trained})
+    assert (made.card["held_out_subjects"], made.card["subjects"]) == (2, 6)
+    assert made.held_out(0, 2) is not None
+    for few in (data(subjects, split), data(subjects[:6], [""] * 6, hold_out=0.2)):  # not asked for; too few to spare
+        assert few.held_out(0, 2) is None
+        assert few.card["held_out_segments"] == 0
 
 
 def test_the_window_is_the_global_minimum_and_range_or_the_one_given(tmp_path):
@@ -147,6 +170,22 @@ def test_conditions_are_one_hot_or_standardised_and_a_mirrored_side_is_the_other
         assert tuple(found[:2]) == (plain[row][::-1] if turned else plain[row])
         assert found[2] == pytest.approx([-1.2247, 0, 1.2247, 0][row], abs=1e-3)
     np.testing.assert_array_equal(data.drawn_condition(5, range(3, 6)), data.drawn_condition(5, range(6))[3:])
+
+
+def test_a_mirrored_sagittal_piece_stays_on_its_side(tmp_path):
+    hu = np.zeros((2, 32, 32), np.int16)
+    hu[:, :, 0] = [[100], [101]]
+    table = {"side": ["left", "right"], "plane": ["sagittal", "axial"]}
+    data = TrainingData([SegmentDataset.create(tmp_path / "a", hu, table, kind="phantom").path], conditions=("side",))
+    images, asked = data.batch(0, 40).numpy(), data.condition(0, 40)
+    sagittal = np.rint(data.window.to_hu(images).max((1, 2, 3))) == 100
+    mirrored = images[:, 0, 0, -1] > images[:, 0, 0, 0]
+    assert set(zip(sagittal, mirrored, map(tuple, asked.tolist()), strict=True)) == {
+        (True, False, (1, 0)),
+        (True, True, (1, 0)),
+        (False, False, (0, 1)),
+        (False, True, (1, 0)),
+    }
 
 
 def test_images_are_made_smaller_by_means_over_squares(tmp_path):

@@ -88,6 +88,8 @@ def test_running_out_of_memory_while_measuring_is_told_in_words(monkeypatch):
 class Clock:
     """Steps that take ``fixed + image * size`` seconds of a clock that only they move; the first takes ``more``."""
 
+    cycle = 1
+
     def __init__(self, fixed: float, image: float, more: float = 0.0) -> None:
         self.fixed, self.image, self.more, self.now, self.sizes = fixed, image, more, 0.0, []
 
@@ -101,10 +103,10 @@ class Clock:
     def left(self):
         return 5.0 - self.now
 
-    def run(self, size):
+    def run(self, size, steps=1):
         seconds = self.fixed + self.image * size + (0 if self.sizes else self.more)
         self.sizes.append(size)
-        self.now += seconds
+        self.now += seconds * steps
         return seconds
 
 

@@ -191,5 +191,6 @@ def test_all_that_the_discriminator_sees_is_augmented_and_held_out_images_are_lo
     figures = t.step(with_looks)
     assert sorted(uses) == [(0, 8), (1, 4), (2, 8), (3, 8), (4, 4)]
     assert max(float(images.max()) for images in seen) <= 0.5
-    assert 0 < figures["d_held_out"] < 1
-    assert "d_held_out" not in t.step(batch())
+    assert figures["d_gap"] == pytest.approx(figures["d_real"] - figures["d_fake"], abs=1e-6)
+    assert -1 < figures["d_gap_held_out"] < 1
+    assert "d_gap" not in t.step(batch())

@@ -5,11 +5,15 @@ import json
 import cv2
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 from SkullGANLib.cli.main import skullgan
 from SkullGANLib.errors import FormatError, InputError
+from SkullGANLib.models.card import Category
+from SkullGANLib.models.conditions import condition_values
 from SkullGANLib.models.folder import load_model
+from SkullGANLib.models.relativistic import FAMILY
 from SkullGANLib.segments.dataset import SegmentDataset
 from SkullGANLib.segments.photographs import import_pictures
 from SkullGANLib.train import run as module
@@ -31,15 +35,15 @@ SMALL = {
 }
 
 
-def make(path, n=12, seed=0, bright=2000, **facts):
+def make(path, n=12, seed=0, bright=2000, thickness=(3, 9), sides=("left", "right"), **facts):
     rng = np.random.default_rng(seed)
     hu = np.zeros((n, 32, 32), np.float32)
     hu[:, 3:7] = rng.uniform(300, bright, (n, 4, 32))
     table = {
         "subject": [f"s{k % 3}" for k in range(n)],
-        "side": ["left", "right"] * (n // 2),
+        "side": list(sides) * (n // len(sides)),
         "sdr": rng.uniform(0.3, 0.7, n),
-        "thickness_mm": rng.uniform(3, 9, n),
+        "thickness_mm": rng.uniform(*thickness, n),
     }
     return SegmentDataset.create(path, hu, table, kind="phantom", **facts).path
 
@@ -59,8 +63,41 @@ def test_fine_tuning_keeps_window_and_conditions_of_the_model_it_starts_from(dat
     run = open_run(options(other, tmp_path / "second", init=first))
     card = load_model(first).card
     assert run.data.window == card.window
-    assert run.data.conditions == card.conditions
-    assert run.data.conditions != open_run(options(other, tmp_path / "third")).data.conditions
+    assert meaning(run.data.conditions) == meaning(card.conditions)
+    fresh = open_run(options(other, tmp_path / "third"))
+    assert meaning(run.data.conditions) != meaning(fresh.data.conditions)
+
+
+def meaning(conditions):
+    """What the network takes a condition for."""
+    return {
+        name: each.values if isinstance(each, Category) else (each.mean, each.std) for name, each in conditions.items()
+    }
+
+
+def test_a_fine_tuned_model_draws_what_is_not_asked_from_its_own_training_set(data, tmp_path):
+    first = train(options(data, tmp_path / "first"))
+    thick = make(tmp_path / "thick", seed=1, n=40, thickness=(12, 15), sides=["left", "left", "left", "right"])
+    with pytest.warns(UserWarning, match="no side but left, right: middle"):
+        open_run(options(make(tmp_path / "odd", sides=["left", "middle"]), tmp_path / "odd-run", init=first))
+    card = load_model(train(options(thick, tmp_path / "second", init=first))).card
+    assert card.conditions["side"].share == (0.75, 0.25)
+    values = condition_values(card, {}, 200)
+    assert 12 <= values["thickness_mm"].min() < 12.5 < 14.5 < values["thickness_mm"].max() <= 15
+    assert (values["side"] == "left").mean() == pytest.approx(0.75, abs=0.1)
+
+
+def test_pre_training_on_pictures_moves_every_network(data, tmp_path):
+    grey = np.random.default_rng(0).integers(0, 256, (8, 32, 32)).astype(np.int16)
+    faces = SegmentDataset.create(tmp_path / "faces", grey, {}, kind="pictures").path
+    folder = train(options(data, tmp_path / "run", pretrain=[faces]))
+    fresh = open_run(options(data, tmp_path / "fresh")).trainer.networks
+    learnt = load_model(folder / "pretraining", discriminator=True)
+    for name, network in (("generator", learnt.generator), ("discriminator", learnt.discriminator)):
+        before = fresh[name].state_dict()
+        assert not torch.equal(before["stage1.1.mix.weight"], network.state_dict()["stage1.1.mix.weight"])
+    realness = FAMILY.realness(learnt.discriminator, torch.rand(4, 1, 32, 32) * 2 - 1)
+    assert len(set(realness.tolist())) == 4  # it can be asked without conditions
 
 
 def test_the_name_of_a_model_that_comes_along_is_enough(data, tmp_path, monkeypatch):
@@ -75,7 +112,7 @@ def test_pre_training_on_phantoms_comes_first_and_is_where_the_training_starts(d
     before, after = load_model(folder / "pretraining").card, load_model(folder).card
     assert (images_seen(folder / "pretraining"), images_seen(folder)) == (12, 16)
     assert before.window == after.window  # of the data proper
-    assert before.conditions == after.conditions
+    assert meaning(before.conditions) == meaning(after.conditions)
     alone = train(options(data, tmp_path / "alone"))
     weights = [load_model(each).generator.state_dict()["last.weight"] for each in (folder, alone)]
     assert not (weights[0] == weights[1]).all()

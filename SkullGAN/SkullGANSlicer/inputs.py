@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 DATASET_ATTRIBUTE = "SkullGAN.dataSet"
 KIND_ATTRIBUTE = "SkullGAN.kind"
-DATASET_KINDS = ("real", "phantom", "synthetic", "artificial")
+DATASET_KINDS = ("real", "phantom", "synthetic", "artificial", "pictures")
 
 
 def volumeFiles(sources: Sequence[Any], folder: Path) -> list[Path]:
@@ -86,7 +86,8 @@ def trainingArguments(
     init = init.path if isinstance(init, Run) else init
     arguments += ["--preset", preset, "--device", device]
     arguments += flags({**numbers, "init": init})
-    return arguments + [part for key, value in (settings or {}).items() for part in ("--set", f"{key}={value}")]
+    settings = {key: list(v) if isinstance(v, tuple) else v for key, v in (settings or {}).items()}
+    return arguments + [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
 
 
 def datasetFolder(data: Any, temporary: Callable[[str], Path]) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -162,6 +163,8 @@ class TrainSection(Section):
                 speed=values["images_per_second"],
                 left=duration(values.get("remaining_s", 0)),
             )
+        if progress.value < self._drawn:  # the pre-training is over
+            self._drawn = 0
         losses = {name.replace("_", " "): value for name, value in values.items() if name.startswith("loss")}
         if losses and self._plot is not None and progress.value >= self._drawn + progress.maximum / PLOT_POINTS:
             isNew, self._drawn = self._plot.chart is None, progress.value
@@ -256,8 +259,10 @@ class TrainSection(Section):
 
 
 def settingsOf(text: str) -> dict[str, str]:
-    """Further options as they are typed: key=value with blanks between."""
-    return {key: value for key, _equals, value in (word.partition("=") for word in text.split())}
+    """Further options as they are typed: key=value with blanks between, which may also stand within a list."""
+    words = re.split(r"\s+(?=[\w.]+\s*=)", text.strip())
+    parts = (word.partition("=") for word in words if word)
+    return {key.strip(): value.strip() for key, _equals, value in parts}
 
 
 def runState(folder: str) -> tuple[str, int, int]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from SkullGANLib.cli import common
 from SkullGANLib.errors import InputError
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
 KINDS = click.Choice(["real", "synthetic", "artificial", "phantom"])
 COUNTED = ("subject", "region", "side", "plane", "split", "quality")
 MOST_LISTED = 40
+PICTURES_IGNORE = {
+    "--kind": "kind",
+    "--spacing": "spacing_mm",
+    "--window": "window_hu",
+    "--table": "table_file",
+    "--subject": "subject",
+}
 FORMATS = {"npy": (".npy",), "nrrd": (".nrrd",), "nii": (".nii", ".nii.gz"), "png": (), "dicom": ()}  # and suffixes
 EMPTY = "-"  # what the count of a table calls an empty cell
 
@@ -143,6 +151,10 @@ def import_(source: Path, output: Path, table_file: Path | None, progress: Progr
     table = read_table(table_file) if table_file else None
     with _notes():
         if source.is_dir():
+            stated = click.get_current_context().get_parameter_source
+            unused = [flag for flag, name in PICTURES_IGNORE.items() if stated(name) != ParameterSource.DEFAULT]
+            if unused:
+                raise InputError(f"Pictures have no HU: {', '.join(unused)} is of no use.", "Leave it out.")
             made = import_pictures(source, output, overwrite=options["overwrite"], progress=progress)
         else:
             made = import_array(source, output, table=table, progress=progress, **options)

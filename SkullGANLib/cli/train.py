@@ -112,6 +112,7 @@ def _show(options: TrainOptions, progress: Progress) -> None:
     length = f"{found.images} images"
     if not options.data and options.images is None:
         length += f" ({options.epochs:g} epochs of the paper's {found.segments} segments, as no --data was given)"
+    length += " of pre-training and training" if options.pretrain else ""
     click.echo(f"Speed on {found.device}: about {found.images_per_second:.3g} images/s")
     click.echo(f"Time for {length}: about {_duration(found.seconds)}")
 

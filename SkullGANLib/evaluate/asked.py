@@ -68,7 +68,8 @@ def asked_picture(given: EvaluationInput, results: dict[str, MetricResult], path
         axes.plot(asked, found, ".", color=COLOURS["synthetic"], markersize=4, alpha=0.7)
         correlation = results["asked"].figures[f"{name}_correlation"].value
         unit = f" ({UNITS[name]})" if UNITS[name] else ""
-        axes.set_title(f"{MEASURES[name]}{unit}\nr = {correlation:.2f}", fontsize=15)
+        agreement = "" if correlation is None else f"\nr = {correlation:.2f}"
+        axes.set_title(f"{MEASURES[name]}{unit}{agreement}", fontsize=15)
         axes.set_xlabel("asked for", fontsize=13)
         axes.set_ylabel("measured", fontsize=13)
         axes.set_aspect("equal")

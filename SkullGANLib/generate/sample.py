@@ -12,7 +12,7 @@ from SkullGANLib.errors import InputError, ResourceError
 from SkullGANLib.models.conditions import columns, condition_values, encode
 from SkullGANLib.models.device import bfloat16_is_faster, free_memory, memory_advice, resolve_device
 from SkullGANLib.models.folder import Model
-from SkullGANLib.models.parallel import gather, local_device, process_group, rank, share
+from SkullGANLib.models.parallel import gather, local_device, process_group, rank, share, world
 from SkullGANLib.models.window import exported_hu
 from SkullGANLib.progress import Progress, report
 
@@ -35,6 +35,8 @@ def generate_together(
         The same (n, size, size) as one process draws, in the first process; None in the others.
     """
     with process_group():
+        if options.get("batch_statistics") and world() > 1:
+            raise InputError("Batch statistics need the whole batch in one process.", "Draw without torchrun.")
         part = share(n)
         mine = None if condition is None else condition[part.start : part.stop]
         size = model.network.size
@@ -76,7 +78,7 @@ def generate_segments(
         batch_statistics: the released code's behaviour: BatchNorm uses each batch's own statistics, so that an image
             depends on the others in its batch.
         precision: float32, bfloat16, or auto: bfloat16 where the device has units for it, several times as fast and a
-            few HU away from float32.
+            few HU away from float32, unless ``batch_statistics``.
         bone_floor_hu: pixels less than this above the background become background; the card's if not given, and with 0
             every pixel stays.
 
@@ -89,6 +91,8 @@ def generate_segments(
     """
     if n < 1 or first < 0 or seed < 0 or (batch_size is not None and batch_size < 1):
         raise InputError("Numbers of images and seeds count from 0, and at least one image is needed.", "Correct them.")
+    if batch_statistics and precision == "bfloat16":
+        raise InputError("Batch statistics are computed in float32.", "Leave one of the two options out.")
     condition = _checked(condition, model, n, seed, first)
     where, network = local_device(resolve_device(device)), model.network
     if 4 * n * network.size**2 > free_memory(torch.device("cpu")):

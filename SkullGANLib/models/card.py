@@ -42,7 +42,7 @@ class Number(BaseModel):
 
     Attributes:
         unit: of the number; empty for a ratio.
-        mean, std: over the training set.
+        mean, std: over the training set, of the first one where a model was trained on several in turn.
         minimum, maximum: smallest and largest value of the training set.
     """
 
@@ -78,8 +78,8 @@ class ModelCard(BaseModel):
             From the training set: half of what all but 1 % of its bone pixels exceed; else 10 HU, below which the
             paper counts no pixel as bone.
         conditions: what a sample can be asked for, with the statistics of each, in the order of the network's columns.
-        condition_covariance: of the network's condition columns over the training set, row by row; empty for a model
-            whose conditions count as independent.
+        condition_mean, condition_covariance: of the network's condition columns over the training set, the latter row
+            by row; empty for a model whose conditions count as independent.
         training: fingerprints, kinds and counts of the training sets.
         images_seen: real images drawn in training, repeats counted.
         seed: of the training.
@@ -100,6 +100,7 @@ class ModelCard(BaseModel):
     background_hu: float = 0.0
     bone_floor_hu: float = Field(10.0, ge=0)
     conditions: dict[str, Condition] = {}
+    condition_mean: tuple[float, ...] = ()
     condition_covariance: tuple[tuple[float, ...], ...] = ()
     training: dict[str, Any] = {}
     images_seen: int = 0

@@ -152,6 +152,7 @@ def _number_drawn(condition: Number, centre: np.ndarray, spread: float, chances:
         chances: (n,) in [0, 1).
     """
     ends = [(end - condition.mean) / condition.std for end in (condition.minimum, condition.maximum)]
+    centre = np.clip(centre, *ends)  # far outside, both ends of the tail are numerically one
     low, high = (ndtr((end - centre) / spread) for end in ends)
     drawn = centre + spread * ndtri(low + chances * (high - low))
     return np.clip(condition.mean + condition.std * np.clip(drawn, *ends), condition.minimum, condition.maximum)
@@ -159,9 +160,9 @@ def _number_drawn(condition: Number, centre: np.ndarray, spread: float, chances:
 
 def _given(card: ModelCard, name: str, values: Values, n: int) -> tuple[np.ndarray, float]:
     """Mean (n,) and standard deviation of a standardised number, given what is settled: linear regression on it."""
-    if not card.condition_covariance:
+    if not card.condition_covariance or not card.condition_mean:
         return np.zeros(n), 1.0
-    covariance, at, known, mine = np.array(card.condition_covariance), 0, [], 0
+    means, covariance, at, known, mine = np.array(card.condition_mean), np.array(card.condition_covariance), 0, [], 0
     for other, condition in card.conditions.items():
         width = len(condition.values) if isinstance(condition, Category) else 1
         known += range(at, at + width) if other in values else []
@@ -169,18 +170,10 @@ def _given(card: ModelCard, name: str, values: Values, n: int) -> tuple[np.ndarr
         at += width
     settled = {other: condition for other, condition in card.conditions.items() if other in values}
     if not settled:
-        return np.zeros(n), 1.0
-    means = np.concatenate([_column_means(condition) for condition in settled.values()])
+        return np.full(n, means[mine]), float(np.sqrt(max(covariance[mine, mine], 1e-4)))
     slopes = np.linalg.pinv(covariance[np.ix_(known, known)], rcond=1e-6) @ covariance[known, mine]
     left = covariance[mine, mine] - covariance[mine, known] @ slopes
-    return (encode(settled, values) - means) @ slopes, float(np.sqrt(max(left, 1e-4)))
-
-
-def _column_means(condition: Condition) -> np.ndarray:
-    """What the columns of one condition are on average in the training set."""
-    if isinstance(condition, Category):
-        return np.array(condition.share) / sum(condition.share)
-    return np.zeros(1)
+    return means[mine] + (encode(settled, values) - means[known]) @ slopes, float(np.sqrt(max(left, 1e-4)))
 
 
 def _unknown(name: str, card: ModelCard) -> InputError:

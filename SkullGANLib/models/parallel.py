@@ -57,7 +57,7 @@ def mean(value: torch.Tensor) -> torch.Tensor:
     return total / world()
 
 
-def first_says(*facts: bool) -> list[bool]:
+def first_says(*facts: int) -> list[int]:
     """What the first process says, in all of them."""
     if world() == 1:
         return list(facts)

@@ -37,8 +37,9 @@ class Batch:
         done: share of the whole training that lies behind, 0 to 1.
         augment: called with images, ``first`` and a number for each use within the step; what the discriminator sees
             goes through it, real or drawn.
-        held_out: as many images of held-out subjects as ``images`` and their condition, now and then; the step then
-            tells ``d_real``, ``d_held_out`` and ``d_fake``, the means of the logits.
+        held_out: as many images of held-out subjects as ``images`` and their condition, now and then. The step then
+            tells two figures of one state of the discriminator: ``d_gap`` and ``d_gap_held_out``, by how much it
+            judges these images and those more real than drawn ones of the same conditions.
     """
 
     images: torch.Tensor

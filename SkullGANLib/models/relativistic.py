@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import torch
@@ -24,6 +25,7 @@ _GAIN = math.sqrt(2 / (1 + _SLOPE**2))  # keeps the variance through a leaky rec
 _BYTES = 4  # of a float32
 _BASE = 0.1 * 2**30  # what torch's convolutions take for themselves, bytes
 _KEPT_MAPS = 33  # as large as a block's, that a training step keeps for each block; measured
+_LOW_PRECISION_STAGES = 4  # the finest ones; what lies below is cheap and decides
 
 
 class RelativisticNetwork(BaseModel):
@@ -109,17 +111,23 @@ class Generator(nn.Module):
             (B, 1, size, size), roughly in [-1, 1].
         """
         z = z.to(self.first.dtype)
-        if self.embed is not None:
-            z = torch.cat([z, self.embed(condition.to(z.dtype))], 1)
-        x = self.basis * (z @ self.first)[:, :, None, None]
+        with _precise(z.device):
+            if self.embed is not None:
+                z = torch.cat([z, self.embed(condition.to(z.dtype))], 1)
+            x = self.basis * (z @ self.first)[:, :, None, None]
         for stage in range(self.stages):
-            x = resample(x, 2.0) if stage else x
-            x = self.get_submodule(f"stage{stage}")(x)
+            with _precise(z.device, coarse=self.stages - stage > _LOW_PRECISION_STAGES):
+                x = resample(x, 2.0) if stage else x
+                x = self.get_submodule(f"stage{stage}")(x)
         return F.pixel_shuffle(self.last(x), self.patch).float()
 
 
 class Discriminator(nn.Module):
-    """The generator's mirror image: an image and what it was asked to be, to one number, higher for real ones."""
+    """The generator's mirror image: an image and what it was asked to be, to one number, higher for real ones.
+
+    Conditional by projection (T. Miyato and M. Koyama, "cGANs with projection discriminator", ICLR 2018): the product
+    of the image's features with the condition's embedding, whose bias is the part that no condition changes.
+    """
 
     def __init__(self, network: RelativisticNetwork) -> None:
         super().__init__()
@@ -135,22 +143,37 @@ class Discriminator(nn.Module):
         self.basis = nn.Parameter(torch.randn(widths[-1], 4, 4) / 4)
         features = network.embedding if network.condition else 1
         self.last = nn.Linear(widths[-1], features, bias=False)
-        self.embed = nn.Linear(network.condition, network.embedding, bias=False) if network.condition else None
+        self.embed = nn.Linear(network.condition, network.embedding) if network.condition else None
+        if self.embed is not None:
+            nn.init.zeros_(self.embed.bias)
 
     def forward(self, images: torch.Tensor, condition: torch.Tensor | None = None) -> torch.Tensor:
         """(B, 1, size, size) and (B, k) to (B,) logits."""
         x = self.first(F.pixel_unshuffle(images, self.patch))
         for stage in range(self.stages):
-            x = resample(x, 0.5) if stage else x
-            x = self.get_submodule(f"stage{stage}")(x)
-        features = self.last((x * self.basis).sum((2, 3)))
-        if self.embed is None:
-            return features[:, 0]
-        return (features * self.embed(condition)).sum(1) / math.sqrt(features.shape[1])
+            with _precise(x.device, coarse=stage >= _LOW_PRECISION_STAGES):
+                x = x.to(self.basis.dtype) if stage >= _LOW_PRECISION_STAGES else x
+                x = resample(x, 0.5) if stage else x
+                x = self.get_submodule(f"stage{stage}")(x)
+        with _precise(x.device):
+            features = self.last((x.to(self.basis.dtype) * self.basis).sum((2, 3)))
+            if self.embed is None:
+                return features[:, 0]
+            return (features * self.embed(condition)).sum(1) / math.sqrt(features.shape[1])
+
+
+def _precise(device: torch.device, *, coarse: bool = True) -> AbstractContextManager:
+    """Where ``coarse``, compute in the precision of the weights even in a step in bfloat16."""
+    if coarse and torch.amp.is_autocast_available(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()
 
 
 def resample(x: torch.Tensor, factor: float) -> torch.Tensor:
-    """(B, C, H, W) to twice or half the height and width: linear between pixel centres, or means of 2 x 2."""
+    """(B, C, H, W) to twice or half the height and width: linear between pixel centres, or means of 2 x 2.
+
+    R3GAN smooths with [1, 2, 1] in both directions; the means of 2 x 2 cost less, and one call does each.
+    """
     return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
 
 
@@ -200,13 +223,16 @@ class Relativistic:
         condition: torch.Tensor | None = None,
         stream: int = SAMPLE,
     ) -> torch.Tensor:
-        """(n, 1, size, size) images on the generator's device; without a condition, the training set's mean one."""
+        """(n, 1, size, size) images on the generator's device.
+
+        Without a condition a conditional network gets zeros: numbers at their mean, and of no region, side or plane.
+        """
         (z,) = self.latent(network, seed, indices, stream)
         device = next(generator.parameters()).device
         if network.condition and condition is None:
             condition = torch.zeros(len(z), network.condition)
-        condition = None if condition is None else condition.to(device, non_blocking=True)
-        return generator(z.to(device, non_blocking=True), condition)
+        condition = None if condition is None else condition.to(device)
+        return generator(z.to(device), condition)
 
     def for_drawing(self, generator: Generator, network: RelativisticNetwork, bfloat16: bool) -> Generator:
         """A copy in the memory order that convolutions like best, in bfloat16 where asked for."""

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch.nn import functional as F
 
 from SkullGANLib.models.device import adam
-from SkullGANLib.models.draws import FAKES, GENERATOR_STEP, normal_latents
+from SkullGANLib.models.draws import FAKES, GENERATOR_STEP, HELD_OUT, normal_latents
 from SkullGANLib.models.parallel import mean
 from SkullGANLib.models.registry import Batch
 
@@ -79,9 +79,8 @@ class RelativisticTrainer:
             with torch.no_grad():
                 judged_real = discriminator(real.detach(), condition)
                 if batch.held_out is not None:
-                    held_out, its_condition = batch.held_out
-                    seen = batch.augment(held_out, batch.first, 3)
-                    figures["d_held_out"] = discriminator(seen, its_condition).mean()
+                    figures["d_gap"] = (judged_real - discriminator(fake.detach(), condition)).mean()
+                    figures["d_gap_held_out"] = self._gap_held_out(batch)
             judged = discriminator(self._draw(batch, GENERATOR_STEP, 2), condition)
             generator_loss = F.softplus(judged_real.float() - judged.float()).mean()
             self._update("generator", generator_loss)
@@ -103,8 +102,16 @@ class RelativisticTrainer:
     def _draw(self, batch: Batch, stream: int, use: int) -> torch.Tensor:
         """As many images as the batch has, as the discriminator gets to see them."""
         indices = range(batch.first, batch.first + len(batch.images))
-        z = normal_latents(batch.seed, stream, indices, self.latent).to(batch.images.device, non_blocking=True)
-        return batch.augment(self.networks["generator"](z, batch.condition).float(), batch.first, use)
+        z = normal_latents(batch.seed, stream, indices, self.latent).to(batch.images.device)
+        condition = batch.held_out[1] if stream == HELD_OUT else batch.condition
+        return batch.augment(self.networks["generator"](z, condition).float(), batch.first, use)
+
+    def _gap_held_out(self, batch: Batch) -> torch.Tensor:
+        """By how much held-out images are judged more real than drawn ones of the same conditions."""
+        images, condition = batch.held_out
+        fake, real = self._draw(batch, HELD_OUT, 4), batch.augment(images, batch.first, 3)
+        discriminator = self.networks["discriminator"]
+        return (discriminator(real, condition) - discriminator(fake, condition)).mean()
 
     def _schedule(self, done: float) -> None:
         for optimizer in self.optimizers.values():

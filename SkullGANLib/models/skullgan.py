@@ -240,7 +240,7 @@ class SkullGAN:
     ) -> torch.Tensor:
         """(n, 1, size, size) images in [-1, 1] on the generator's device; this family takes no condition."""
         z, keys = self.latent(network, seed, indices, stream)
-        return generator(z.to(next(generator.parameters()).device, non_blocking=True), keys)
+        return generator(z.to(next(generator.parameters()).device), keys)
 
     def for_drawing(self, generator: Generator, network: SkullGANNetwork, bfloat16: bool) -> nn.Module:
         """The generator as it draws fastest; the given one keeps its weights."""

@@ -10,9 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from SkullGANLib.errors import InputError
 from SkullGANLib.models.device import adam
 from SkullGANLib.models.draws import FAKES, GENERATOR_STEP, uniform_latents
-from SkullGANLib.models.parallel import mean
+from SkullGANLib.models.parallel import mean, world
 from SkullGANLib.models.registry import Batch
 
 _PLATEAU_FACTORS = {"generator": 0.5, "discriminator": 0.8}
@@ -72,6 +73,11 @@ class SkullGANTrainer:
     def __init__(
         self, recipe: SkullGANRecipe, network: BaseModel, generator: torch.nn.Module, discriminator: torch.nn.Module
     ) -> None:
+        if recipe.blur_frozen and world() > 1:
+            raise InputError(
+                "The released code's frozen blurred images are those of one process.",
+                "Train in one, or blur_frozen=false.",
+            )
         self.recipe = recipe
         self.latent = network.latent
         self.networks = {"generator": generator, "discriminator": discriminator}
@@ -96,6 +102,7 @@ class SkullGANTrainer:
         if self.recipe.blur_joins_fakes:
             fakes, blurred, share = torch.cat([fakes, blurred]), blurred[:0], 0.0
 
+        held_out = None if batch.held_out is None else self._judged_held_out(batch)
         real = discriminator(batch.augment(batch.images, batch.first, 0))
         fake = discriminator(batch.augment(fakes.detach(), batch.first, 1))
         loss_real, loss_fake = _bce(real, self.recipe.real_label), _bce(fake, 0.0)
@@ -113,10 +120,8 @@ class SkullGANTrainer:
         updated_g = self._update("generator", loss_g, batch.epoch)
         discriminator.requires_grad_(True)
         judged = {"loss_discriminator": loss_d, "d_real": real.sigmoid().mean(), "d_fake": fake.sigmoid().mean()}
-        if batch.held_out is not None:
-            with torch.no_grad():
-                held_out = discriminator(batch.augment(batch.held_out[0], batch.first, 3))
-            judged["d_held_out"] = held_out.sigmoid().mean()
+        if held_out is not None:
+            judged |= {"d_gap": judged["d_real"] - judged["d_fake"], "d_gap_held_out": held_out - judged["d_fake"]}
         values = mean(torch.stack([value.detach().float() for value in judged.values()])).tolist()
         return {
             "loss_generator": self.last_loss["generator"],
@@ -150,6 +155,16 @@ class SkullGANTrainer:
         indices = range(batch.first, batch.first + count)
         z, keys = uniform_latents(batch.seed, stream, indices, self.latent)
         return self.networks["generator"](z.to(batch.images.device), keys)
+
+    def _judged_held_out(self, batch: Batch) -> torch.Tensor:
+        """Mean probability of being real, which leaves no trace in the running statistics."""
+        discriminator = self.networks["discriminator"]
+        before = [buffer.clone() for buffer in discriminator.buffers()]
+        with torch.no_grad():
+            judged = discriminator(batch.augment(batch.held_out[0], batch.first, 3)).sigmoid().mean()
+            for buffer, value in zip(discriminator.buffers(), before, strict=True):
+                buffer.copy_(value)
+        return judged
 
     def _blur_share(self, epoch: float) -> float:
         """The share of blurred reals: a linear ramp, clamped; it does not know the batch size."""

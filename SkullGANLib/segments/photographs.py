@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from SkullGANLib.errors import FormatError
+from SkullGANLib.files import check_replaceable
 from SkullGANLib.progress import Progress, report
 from SkullGANLib.segments.dataset import SegmentDataset
 
@@ -32,8 +33,10 @@ def import_pictures(
 
     Raises:
         FormatError: there are no pictures.
+        InputError: ``path`` may not be replaced.
     """
-    files = sorted(file for file in Path(source).rglob("*") if file.suffix.lower() in SUFFIXES)
+    check_replaceable(path, overwrite=overwrite, marker="dataset.json")
+    files = sorted(file for file in Path(source).rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
     if not files:
         raise FormatError(f"There are no pictures in {source}.", f"Give a folder of {', '.join(SUFFIXES)} files.")
     path = Path(path)

@@ -29,9 +29,9 @@ class Augmentation:
     Args:
         seed: of the run.
         limit: highest probability; 0 switches augmentation off.
-        target: r that the probability is steered to; r is (D(train) - D(held out)) / (D(train) - D(drawn)), means of
-            the discriminator's logits: 0 where it knows the training images no better, 1 where held-out ones are as
-            good as drawn ones to it.
+        target: r that the probability is steered to. Of the gaps by which the discriminator judges training and
+            held-out images more real than drawn ones of the same conditions, r = 1 - gap(held out) / gap(train):
+            0 where it knows training images no better, 1 where held-out ones are as good as drawn ones to it.
         ramp_images: images in which the probability can rise from 0 to 1.
         background: value of pixels that come in from beyond the border, in [-1, 1].
 
@@ -46,7 +46,7 @@ class Augmentation:
         self.seed, self.limit, self.target, self.ramp_images = seed, limit, target, ramp_images
         self.background = background
         self.probability, self.overfit = 0.0, math.nan
-        self._sums, self._count, self._images = np.zeros(3), 0, 0
+        self._sums, self._count, self._images = np.zeros(2), 0, 0
 
     def __call__(self, images: torch.Tensor, first: int, stream: int = 0) -> torch.Tensor:
         """Change a batch, differentiably.
@@ -62,21 +62,20 @@ class Augmentation:
         draws = np.stack([image_rng(self.seed, AUGMENT + stream, n).random(_DRAWS, np.float32) for n in numbers])
         return augmented(images, torch.from_numpy(draws).to(images.device), self.probability, self.background)
 
-    def observe(self, train: float, held_out: float | None, drawn: float, batch_size: int) -> None:
-        """Take in the mean logits of a step; the held-out ones are not always there. Adjusts every few that are."""
+    def observe(self, gap: float | None, gap_held_out: float | None, batch_size: int) -> None:
+        """Take in the mean gaps of a step; they are not always there. Adjusts every few that are."""
         self._images += batch_size
-        if held_out is None:
+        if gap is None or gap_held_out is None:
             return
-        self._sums += (train, held_out, drawn)
+        self._sums += (gap, gap_held_out)
         self._count += 1
         if self._count < _STRETCH:
             return
-        train, held_out, drawn = self._sums / self._count
-        gap = train - drawn
-        self.overfit = float((train - held_out) / gap) if gap > 0 else 0.0  # it tells nothing apart: not overfitted
+        gap, gap_held_out = self._sums / self._count
+        self.overfit = float(1 - gap_held_out / gap) if gap > 0 else 0.0  # it tells nothing apart: not overfitted
         step = math.copysign(self._images / self.ramp_images, self.overfit - self.target)
         self.probability = min(max(self.probability + step, 0.0), self.limit)
-        self._sums, self._count, self._images = np.zeros(3), 0, 0
+        self._sums, self._count, self._images = np.zeros(2), 0, 0
 
     def state(self) -> dict[str, Any]:
         """Plain values that JSON can hold."""
@@ -97,13 +96,15 @@ def augmented(images: torch.Tensor, draws: torch.Tensor, probability: float, bac
     Args:
         images: (B, 1, H, W) float in [-1, 1].
         draws: (B, 14) uniform in [0, 1): six decide what is done, eight how much.
-        probability: of each change.
+        probability: of each change; of mirroring, half of it.
         background: value beyond the border.
 
     Returns:
         (B, 1, H, W) float32.
     """
-    done = (draws[:, :6] < probability).to(images.dtype)
+    done = draws[:, :6] < probability
+    done[:, 0] = draws[:, 0] < probability / 2  # half of them mirrored hides the side wholly: the model would forget it
+    done = done.to(images.dtype)
     much = (draws[:, 6:] * 2 - 1).to(images.dtype)  # -1 to 1
     flip = 1 - 2 * done[:, 0]
     angle = done[:, 1] * much[:, 0] * math.radians(ROTATION_DEG)
@@ -112,8 +113,9 @@ def augmented(images: torch.Tensor, draws: torch.Tensor, probability: float, bac
     cos, sin = angle.cos() * zoom, angle.sin() * zoom
     rows = torch.stack([cos * flip, -sin, shift[:, 0], sin * flip, cos, shift[:, 1]], 1).view(-1, 2, 3)
     above = images.float() - background
-    grid = F.affine_grid(rows.float(), list(above.shape), align_corners=False)
-    above = F.grid_sample(above, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    with torch.autocast(images.device.type, enabled=False):
+        grid = F.affine_grid(rows.float(), list(above.shape), align_corners=False)
+        above = F.grid_sample(above, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     contrast = (1 + CONTRAST) ** (done[:, 4] * much[:, 4])
     brightness = done[:, 4] * much[:, 5] * BRIGHTNESS
     out = above * contrast[:, None, None, None] + background + brightness[:, None, None, None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -13,20 +14,23 @@ from SkullGANLib.errors import InputError
 from SkullGANLib.models.card import Category, Condition, Number
 from SkullGANLib.models.conditions import encode
 from SkullGANLib.models.device import free_memory
-from SkullGANLib.models.draws import CONDITION, DATA_ORDER, image_rng
+from SkullGANLib.models.draws import CONDITION, DATA_ORDER, HELD_OUT, image_rng
 from SkullGANLib.models.window import IntensityWindow
 from SkullGANLib.progress import Progress, report
 from SkullGANLib.segments.dataset import SegmentDataset
+from SkullGANLib.segments.splits import split_by_subject
 
 _BLOCK = 256  # segments between two reports while looking for the extremes
 _RESIDENT_SHARE = 0.25  # of the device's free memory
 _SAMPLED = 500  # segments that tell the bone floor
+_FEWEST = 4  # subjects of which one can be spared
 
 
 class TrainingData:
     """Segments of one or several data sets, in the order of training.
 
-    Only good segments (quality ``ok``) take part, and where a set is split only those of its part ``train``.
+    Only good segments (quality ``ok``) take part, and where a set is split only those of its part ``train``. Snapshots
+    are judged by those of its part ``val``, else by some subjects set aside, and never by its part ``test``.
 
     Args:
         paths: data set folders; all of one pixel spacing and size.
@@ -37,13 +41,14 @@ class TrainingData:
             given. Smaller ones are means over squares of pixels.
         conditions: columns of the table that the model can be asked for, or, to go on with a model that knows some
             already, that model's own.
+        hold_out: share of the training subjects to set aside where there is no part ``val`` and they are four or more.
         device: where batches are wanted; the set is kept there whole if that takes at most a quarter of what is free.
         progress: told the segments looked at.
 
     Attributes:
         window: HU to [-1, 1].
         conditions: name to what a ``ModelCard`` says of it, for each of those asked for that varies in the data.
-        condition_covariance: of the columns they are encoded in, for the card.
+        condition_mean, condition_covariance: of the columns they are encoded in, for the card.
         bone_floor_hu: half of what all but 1 % of the bone pixels exceed, but at least 10; see ``ModelCard``.
         fingerprint: SHA-256 over the sets and the rows used.
         card: what a model should say of its training set.
@@ -61,6 +66,7 @@ class TrainingData:
         window_hu: tuple[float, float] | None = None,
         size: int | None = None,
         conditions: Sequence[str] | Mapping[str, Condition] = (),
+        hold_out: float = 0.0,
         device: torch.device | str = "cpu",
         progress: Progress | None = None,
     ) -> None:
@@ -71,7 +77,7 @@ class TrainingData:
             values = sorted({getattr(each.meta, name) for each in sets})
             if len(values) > 1:
                 raise InputError(f"The data sets differ in {name}: {values}.", "Train on sets that agree.")
-        rows = [training_rows(each) for each in sets]
+        rows, held_out = _held_apart(sets, hold_out, seed)
         if not sum(map(len, rows)):
             raise InputError("No segment of the training data is usable.", "Check its columns split and quality.")
         self.seed, self.mirror = seed, mirror
@@ -84,7 +90,6 @@ class TrainingData:
         self.size, self.spacing_mm = self.size // self._shrink, self.spacing_mm * self._shrink
         self._arrays = [each.hu for each in sets]
         self._rows = np.concatenate([np.stack([np.full(len(r), k), r], 1) for k, r in enumerate(rows)])
-        held_out = [held_out_rows(each) for each in sets]
         self._held_rows = np.concatenate([np.stack([np.full(len(r), k), r], 1) for k, r in enumerate(held_out)])
         digest = hashlib.sha256("".join(each.fingerprint for each in sets).encode() + self._rows.tobytes())
         self.fingerprint = digest.hexdigest()
@@ -95,14 +100,14 @@ class TrainingData:
             "data_sets": [each.fingerprint for each in sets],
             "kinds": sorted({each.meta.kind for each in sets}),
             "segments": len(self),
-            "subjects": len({s for each, r in zip(sets, rows, strict=True) for s in each.table["subject"][r]}),
+            "subjects": len(np.unique(_column(sets, rows, "subject"))),
+            "held_out_segments": len(self._held_rows),
+            "held_out_subjects": len(np.unique(_column(sets, held_out, "subject"))),
         }
-        table, other = (
-            {name: np.concatenate([s.table[name][r] for s, r in zip(sets, chosen, strict=True)]) for name in conditions}
-            for chosen in (rows, held_out)
-        )
+        wanted = {*conditions, "plane"}
+        table, other = ({name: _column(sets, chosen, name) for name in wanted} for chosen in (rows, held_out))
         if isinstance(conditions, Mapping):
-            self.conditions = dict(conditions)
+            self.conditions = {name: restated(each, table[name], name) for name, each in conditions.items()}
         else:
             found = {name: condition_of(table[name], name) for name in conditions}
             self.conditions = {name: each for name, each in found.items() if each is not None}
@@ -110,7 +115,7 @@ class TrainingData:
             encode(self.conditions, part) if self.conditions else np.empty((len(self), 0), np.float32)
             for part in (table, table | _other_side(table), other)
         )
-        self.condition_covariance = _covariance(self._encoded)
+        self.condition_mean, self.condition_covariance = _moments(self._encoded)
         self._epoch, self._order = -1, (np.empty(0, int), np.empty(0, bool))
         self.device = torch.device(device)
         self._pixels = self._resident()
@@ -126,7 +131,7 @@ class TrainingData:
         """
         numbers, mirrored = map(np.array, zip(*(self._place(first + k) for k in range(count)), strict=True))
         if self._pixels is None:
-            hu = torch.from_numpy(self._read(self._rows[numbers])).to(self.device, non_blocking=True)
+            hu = torch.from_numpy(self._read(self._rows[numbers])).to(self.device)
         else:
             hu = self._pixels[torch.from_numpy(numbers).to(self.device)].float()
         if mirrored.any():
@@ -135,19 +140,25 @@ class TrainingData:
         return self.window.to_unit(hu)[:, None]
 
     def held_out(self, first: int, count: int) -> tuple[torch.Tensor, torch.Tensor | None] | None:
-        """``count`` images of subjects outside the training part and their conditions, in turn; None without any."""
+        """Some images of subjects outside the training part and their conditions; None without any.
+
+        Args:
+            first: images of the stream that were drawn before.
+            count: of them; each is any of the held-out ones.
+        """
         if not len(self._held_rows):
             return None
-        numbers = np.arange(first, first + count) % len(self._held_rows)
+        rngs = (image_rng(self.seed, HELD_OUT, first + k) for k in range(count))
+        numbers = np.array([rng.integers(len(self._held_rows)) for rng in rngs])
         images = self.window.to_unit(torch.from_numpy(self._read(self._held_rows[numbers])))[:, None]
         condition = torch.from_numpy(self._held_encoded[numbers]).to(self.device) if self.conditions else None
-        return images.to(self.device, non_blocking=True), condition
+        return images.to(self.device), condition
 
     def condition(self, first: int, count: int) -> torch.Tensor:
         """What images ``first`` to ``first + count`` of the stream are, (count, k) float32 on the device; see
         ``models.conditions``.
 
-        A mirrored piece of the left side is one of the right.
+        A mirrored piece of the left side is one of the right, unless cut sagittally: that turns front to back.
         """
         places = [self._place(first + k) for k in range(count)]
         rows = np.stack([(self._mirrored if mirrored else self._encoded)[number] for number, mirrored in places])
@@ -174,7 +185,7 @@ class TrainingData:
     def reference(self, count: int) -> np.ndarray:
         """Up to ``count`` held-out segments, else training ones, (n, size, size) float32 HU; always the same ones."""
         rows = self._held_rows if len(self._held_rows) > 1 else self._rows
-        return self._read(rows[:: max(1, len(rows) // count)][:count])
+        return self._read(rows[np.linspace(0, len(rows) - 1, min(count, len(rows)), dtype=int)])
 
     def _read(self, rows: np.ndarray) -> np.ndarray:
         """(n, size, size) float32 HU of (set, row) pairs, from the disk."""
@@ -215,12 +226,24 @@ def training_rows(dataset: SegmentDataset) -> np.ndarray:
     return dataset.filter(quality="ok", split="train" if (split == "train").any() else None)
 
 
-def held_out_rows(dataset: SegmentDataset) -> np.ndarray:
-    """Row numbers that snapshots are judged by: good ones of the part ``val``, or of ``test`` where there is none."""
-    split = dataset.table["split"]
-    if not (split == "train").any():
-        return np.empty(0, int)
-    return dataset.filter(quality="ok", split="val" if (split == "val").any() else "test")
+def _held_apart(sets: Sequence[SegmentDataset], share: float, seed: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Row numbers of each set to train on, and those to judge snapshots by."""
+    rows = [training_rows(each) for each in sets]
+    held_out = [
+        each.filter(quality="ok", split="val") if (each.table["split"] == "train").any() else np.empty(0, int)
+        for each in sets
+    ]
+    subjects = _column(sets, rows, "subject")
+    if any(map(len, held_out)) or share == 0 or len(np.unique(subjects)) < _FEWEST:
+        return rows, held_out
+    aside = split_by_subject(subjects, {"train": 1 - share, "val": share}, seed) == "val"
+    parts = np.split(aside, np.cumsum([len(r) for r in rows])[:-1])
+    pairs = list(zip(rows, parts, strict=True))
+    return [r[~part] for r, part in pairs], [r[part] for r, part in pairs]
+
+
+def _column(sets: Sequence[SegmentDataset], rows: Sequence[np.ndarray], name: str) -> np.ndarray:
+    return np.concatenate([each.table[name][r] for each, r in zip(sets, rows, strict=True)])
 
 
 def condition_of(column: np.ndarray, name: str) -> Condition | None:
@@ -238,18 +261,42 @@ def condition_of(column: np.ndarray, name: str) -> Condition | None:
     return Number(unit=unit, **{key: float(value) for key, value in facts.items()})
 
 
-def _covariance(encoded: np.ndarray) -> tuple[tuple[float, ...], ...]:
-    """Of the columns of (n, k) conditions, rounded to what a card needs."""
+def restated(condition: Condition, column: np.ndarray, name: str) -> Condition:
+    """A model's condition for another training set: what the network takes stays, shares and limits are the set's.
+
+    Warns:
+        UserWarning: the set has words that the model does not know.
+    """
+    now = condition_of(column, name)
+    if isinstance(condition, Category):
+        counts = [int((column == word).sum()) for word in condition.values]
+        unknown = sorted({str(word) for word in column if word} - set(condition.values))
+        if unknown:
+            known, words = ", ".join(condition.values), ", ".join(unknown)
+            warnings.warn(f"The model knows no {name} but {known}: {words} is shown to it as none.", stacklevel=2)
+        return (
+            condition.model_copy(update={"share": tuple(np.array(counts) / sum(counts))}) if sum(counts) else condition
+        )
+    if not isinstance(now, Number):
+        return condition
+    return condition.model_copy(update={"minimum": now.minimum, "maximum": now.maximum})
+
+
+def _moments(encoded: np.ndarray) -> tuple[tuple[float, ...], tuple[tuple[float, ...], ...]]:
+    """Mean and covariance of the columns of (n, k) conditions, rounded to what a card needs."""
     if len(encoded) < 2 or not encoded.shape[1]:
-        return ()
-    return tuple(map(tuple, np.atleast_2d(np.cov(encoded.astype(np.float64).T)).round(5).tolist()))
+        return (), ()
+    columns = encoded.astype(np.float64)
+    covariance = np.atleast_2d(np.cov(columns.T)).round(5).tolist()
+    return tuple(columns.mean(0).round(5).tolist()), tuple(map(tuple, covariance))
 
 
 def _other_side(table: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     if "side" not in table:
         return {}
-    side = table["side"]
-    return {"side": np.where(side == "left", "right", np.where(side == "right", "left", side))}
+    side, turned = table["side"], table["plane"] != "sagittal"
+    other = np.where(side == "left", "right", np.where(side == "right", "left", side))
+    return {"side": np.where(turned, other, side)}
 
 
 def whole_multiple(of: int, size: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -34,7 +35,7 @@ class Estimate:
         flops_per_image: floating-point operations of the generator for one image; a multiplication and its addition
             are two.
         memory_gib: needed on the device, estimated; free_gib: free there now.
-        images: to be seen in all; segments: of the training set, or the nominal one.
+        images: to be seen in all, pre-training included; segments: of the training set, or the nominal one.
         images_per_second: measured on the device, without the pauses for pictures and checkpoints; None where it was
             not measured because the training does not fit.
         fits: whether the memory is enough.
@@ -85,7 +86,7 @@ def estimate(options: TrainOptions, progress: Progress | None = None) -> Estimat
         try:
             speed = measure_speed(options, device, progress)
         except ResourceError as error:
-            advice = f"{error.message} {batch_advice(options, need // 2, bfloat16)}"
+            advice = f"{error.message} {_use(options.batch_size // 2)}"
     return Estimate(
         device=str(device),
         batch_size=options.batch_size,
@@ -93,7 +94,7 @@ def estimate(options: TrainOptions, progress: Progress | None = None) -> Estimat
         flops_per_image=_flops(options, parts["generator"]),
         memory_gib=need / 2**30,
         free_gib=free / 2**30,
-        images=options.total_images(segments),
+        images=options.total_images(segments) + _pretraining_images(options),
         segments=segments,
         images_per_second=speed,
         fits=not advice,
@@ -107,6 +108,10 @@ def batch_advice(options: TrainOptions, free: int, bfloat16: bool) -> str:
     size = 1 << (options.batch_size - 1).bit_length() - 1
     while size >= _SMALLEST and family.memory(network, size, training=True, bfloat16=bfloat16) > free:
         size //= 2
+    return _use(size)
+
+
+def _use(size: int) -> str:
     if size < _SMALLEST:
         return "Not even a batch of 2 fits: take a smaller preset or another device."
     return f"Use a batch size of {size} (--batch-size {size}), or a smaller preset."
@@ -125,15 +130,16 @@ def measure_speed(options: TrainOptions, device: torch.device, progress: Progres
     with memory_advice(""):
         steps.build()
         first = steps.run(_SMALLEST)  # finds its algorithms and takes its memory: slower than all that follow
-        small = steps.run(_SMALLEST) if first < BUDGET_S / 4 else first
+        cycle = steps.cycle
+        small = steps.run(_SMALLEST, cycle) if (1 + cycle) * first < BUDGET_S / 2 else first
         sizes = [size for size in (options.batch_size >> k for k in range(20)) if size > _SMALLEST]
-        size = next((size for size in sizes if 3 * small * size / _SMALLEST <= steps.left), _SMALLEST)
+        size = next((size for size in sizes if (2 + cycle) * small * size / _SMALLEST <= steps.left), _SMALLEST)
         if size == _SMALLEST:
             return _SMALLEST / small if options.batch_size > _SMALLEST else options.batch_size / small
         steps.run(size)
-        times = [steps.run(size)]
-        while sum(times) < MEASURED_S and steps.left > times[-1]:
-            times.append(steps.run(size))
+        times = [steps.run(size, cycle)]
+        while cycle * sum(times) < MEASURED_S and steps.left > cycle * times[-1]:
+            times.append(steps.run(size, cycle))
     report(progress, 100, 100, "Measuring the speed")
     step = sum(times) / len(times)
     image = (step - small) / (size - _SMALLEST) if step > small else step / size
@@ -146,6 +152,8 @@ class _Steps:
     def __init__(self, options: TrainOptions, device: torch.device, progress: Progress | None) -> None:
         self.options, self.device, self.progress = options, device, progress
         self.bfloat16 = uses_bfloat16(options, device)
+        looks = options.held_out_every if options.augment else 1
+        self.cycle = math.lcm(looks, getattr(options.recipe_options, "penalty_every", 1))  # steps that are not alike
 
     def build(self) -> None:
         """Make the networks on the device; the clock starts when they are there."""
@@ -158,24 +166,27 @@ class _Steps:
         networks = [placed(each, self.options, self.device) for each in networks]
         self.trainer = family.trainer(self.options.recipe_options, network, *networks)
         self.ema = AveragedNetwork(networks[0], self.options.ema_images, self.options.ema_share)
-        self.seen, self.started = 0, time.monotonic()
+        self.seen, self.steps, self.started = 0, 0, time.monotonic()
 
     @property
     def left(self) -> float:
         """Seconds left for measuring."""
         return self.started + BUDGET_S - time.monotonic()
 
-    def run(self, size: int) -> float:
-        """Train on ``size`` random images; returns the seconds that took."""
-        side = self.options.network_options.size
+    def run(self, size: int, steps: int = 1) -> float:
+        """Train on ``size`` random images in each of some steps; returns the seconds that one took on average."""
+        side, options = self.options.network_options.size, self.options
         images = torch.rand(size, 1, side, side, device=self.device) * 2 - 1
         began = time.monotonic()
-        one_step(self.trainer, self.ema, Batch(images, None, self.options.seed, self.seen, 0.0, 0.0), self.bfloat16)
+        for _ in range(steps):
+            looks = options.augment > 0 and self.steps % options.held_out_every == 0
+            batch = Batch(images, None, options.seed, self.seen, 0.0, 0.0, held_out=(images, None) if looks else None)
+            one_step(self.trainer, self.ema, batch, self.bfloat16)
+            self.seen, self.steps = self.seen + size, self.steps + 1
         self._wait()
-        self.seen += size
         done = 100 - 100 * self.left / BUDGET_S
         report(self.progress, int(min(max(done, 0), 99)), 100, "Measuring the speed")
-        return time.monotonic() - began
+        return (time.monotonic() - began) / steps
 
     def _wait(self) -> None:
         """A GPU is told its work and goes on by itself; wait until it is done."""
@@ -193,6 +204,15 @@ def _segments(options: TrainOptions) -> int:
     check_batch(options, segments)
     whole_multiple(sets[0].meta.size, options.network_options.size)
     return segments
+
+
+def _pretraining_images(options: TrainOptions) -> int:
+    if not options.pretrain:
+        return 0
+    if options.pretrain_images is not None:
+        return options.pretrain_images
+    segments = sum(len(training_rows(SegmentDataset.open(path))) for path in options.pretrain)
+    return round((options.pretrain_epochs or 0) * segments)
 
 
 def _flops(options: TrainOptions, generator: torch.nn.Module) -> int:

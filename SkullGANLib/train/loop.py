@@ -111,8 +111,7 @@ def _observed(run: Run, figures: dict[str, float]) -> dict[str, float]:
     """Adapt the augmentation to what the discriminator thought of held-out subjects."""
     if run.options.augment == 0:
         return {}
-    held_out = figures.get("d_held_out")
-    run.augment.observe(figures["d_real"], held_out, figures["d_fake"], run.options.batch_size)
+    run.augment.observe(figures.get("d_gap"), figures.get("d_gap_held_out"), run.options.batch_size)
     overfit = {} if math.isnan(run.augment.overfit) else {"overfit": run.augment.overfit}
     return {"augmented": run.augment.probability, **overfit}
 
@@ -168,7 +167,10 @@ def _diverged(run: Run, error: FloatingPointError) -> InputError:
     from SkullGANLib.train.snapshots import save
 
     networks = run.trainer.networks.values()
-    if all(torch.isfinite(value).all() for network in networks for value in network.state_dict().values()):
+    saved = (run.folder / "checkpoints" / f"{run.seen:010d}").exists()  # better than one with half a step more
+    if not saved and all(
+        torch.isfinite(value).all() for network in networks for value in network.state_dict().values()
+    ):
         save(run, scored=False)
     return InputError(
         f"Training has diverged after {run.seen} images: {error}.",

@@ -54,6 +54,8 @@ class TrainOptions(BaseModel):
         window_hu: minimum and maximum HU that become -1 and 1; those of the training data if not given.
         augment: highest probability of each augmentation of what the discriminator sees; 0 for none.
         augment_target, augment_images: see ``train.augment``.
+        hold_out: share of the training subjects that judge snapshots and steer the augmentation instead of being
+            trained on, where the data have no part ``val``.
         held_out_every: steps between two looks of the discriminator at held-out subjects.
         ema_images, ema_share: half-life of the averaged weights in images, and its limit as a share of those seen.
         stats_images, sample_images, checkpoint_images: images between lines of statistics, pictures and checkpoints.
@@ -88,6 +90,7 @@ class TrainOptions(BaseModel):
     augment: float = Field(0.0, ge=0, le=1)
     augment_target: float = 0.5
     augment_images: float = Field(100_000, gt=0)
+    hold_out: float = Field(0.0, ge=0, lt=1)
     held_out_every: int = Field(4, ge=1)
     ema_images: float = Field(20_000, ge=0)
     ema_share: float = Field(0.05, gt=0)
@@ -224,7 +227,8 @@ def _checked(model: type[BaseModel], values: Mapping[str, Any], prefix: str, kno
         return model(**values)
     except ValidationError as error:
         first = error.errors()[0]
-        key = prefix + ".".join(str(part) for part in first["loc"])
+        place = [part for part in first["loc"] if part not in ("constrained-int", "literal['auto']")]  # not the type's
+        key = prefix + ".".join(map(str, place))
         if first["type"] == "extra_forbidden":
             raise _unknown(key, known or [prefix + name for name in model.model_fields]) from error
         raise InputError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from SkullGANLib.models.card import Condition
 from SkullGANLib.models.conditions import columns
 from SkullGANLib.models.device import bfloat16_is_faster, free_memory, memory_advice, resolve_device
 from SkullGANLib.models.folder import Model, load_model, shipped_model
-from SkullGANLib.models.parallel import average_gradients, local_device, process_group, rank, wait, world
+from SkullGANLib.models.parallel import average_gradients, first_says, local_device, process_group, rank, wait, world
 from SkullGANLib.models.registry import Trainer
 from SkullGANLib.progress import Progress, report
 from SkullGANLib.segments.dataset import SegmentDataset
@@ -35,7 +36,7 @@ FORMAT, VERSION = "skullgan-run", 1
 OPTIONS_FILE, PRETRAINING = "options.json", "pretraining"
 LARGEST_AUTOMATIC = 64  # batch; that of the paper
 _MEMORY_SHARE = 0.8  # of what is free, that an automatic batch may take
-_REPAID_IMAGES = 200_000  # fewer are trained before compiling has repaid itself
+_REPAID_IMAGES = 200_000  # a shorter training ends before compiling has repaid itself
 
 
 def train(options: TrainOptions, *, progress: Progress | None = None) -> Path:
@@ -58,7 +59,7 @@ def train(options: TrainOptions, *, progress: Progress | None = None) -> Path:
         FormatError: data, initial weights or all checkpoints are damaged.
         ResourceError: memory, disk or device is missing.
     """
-    with process_group():
+    with process_group(), _alone(options.out):
         if rank():
             progress = None
         if options.pretrain:
@@ -68,37 +69,46 @@ def train(options: TrainOptions, *, progress: Progress | None = None) -> Path:
 
 
 def _train(options: TrainOptions, progress: Progress | None, conditions: Mapping[str, Condition] | None = None) -> None:
-    with (
-        memory_advice(f"Use a smaller --batch-size than {options.batch_size}, or a smaller preset."),
-        _alone(options.out),
-    ):
+    options = with_batch(options, local_device(resolve_device(options.device)))
+    with memory_advice(f"Use a smaller --batch-size than {options.batch_size}, or a smaller preset."):
         run = open_run(options, progress, conditions)
         if 0 < run.seen < run.total:
             report(progress, 1, 1, f"Resuming at image {run.seen} of {run.total}", resumed_from=run.seen)
-        train_loop(run, progress)
-        run.stats.close()
+        try:
+            train_loop(run, progress)
+        finally:
+            run.stats.close()
 
 
 def _pretrained(options: TrainOptions, progress: Progress | None) -> TrainOptions:
-    """Train on the sets that come first, and start from the outcome."""
+    """Train on the sets that come first and start from the outcome; what hinders the other training is said before."""
     if options.out is None:
         raise InputError("The run has no folder.", "Give one with --out.")
     if options.pretrain_images is None and options.pretrain_epochs is None:
         raise InputError(
             f"The preset {options.preset} has no pre-training.", "Leave --pretrain out, or set pretrain_epochs."
         )
-    if rank() == 0:
-        options.out.mkdir(parents=True, exist_ok=True)
-    wait()
+    first = options.out / PRETRAINING
+    if (options.out / OPTIONS_FILE).exists() and not first.exists():
+        raise InputError(
+            f"The run in {options.out} was started without pre-training.",
+            "Leave --pretrain out, or choose another --out.",
+        )
+    _refuse_other_files(options.out)
     network, family = options.network_options, options.known_family
     data = TrainingData(
         options.data, window_hu=options.window_hu, size=network.size, conditions=family.conditions, progress=progress
     )
+    if options.batch_size != "auto":
+        check_batch(options, len(data))
+    if rank() == 0:
+        options.out.mkdir(parents=True, exist_ok=True)
+    wait()
     window = data.window.minimum_hu, data.window.maximum_hu
     pictures = any(SegmentDataset.open(path).meta.kind == "pictures" for path in options.pretrain)
     changes = {
         "data": options.pretrain,
-        "out": options.out / PRETRAINING,
+        "out": first,
         "images": options.pretrain_images,
         "epochs": options.pretrain_epochs,
         "pretrain": (),
@@ -153,9 +163,16 @@ def open_run(
         window_hu=options.window_hu or _window_of(initial),
         size=options.network_options.size,
         conditions=_known(conditions, initial, options),
+        hold_out=options.hold_out,
         device=device,
         progress=progress,
     )
+    if options.augment and not data.card["held_out_segments"]:
+        warnings.warn(
+            "No subject can be held out: augmentation stays off, and snapshots are judged by the training images. "
+            "Four subjects, or a part val of the data set, would do.",
+            stacklevel=2,
+        )
     check_batch(options, len(data))
     options = with_conditions(options, columns(data.conditions))
     folder = _open_folder(options, data)
@@ -186,7 +203,7 @@ def open_run(
             warnings.warn(f"{sentence} The one before it is used.", stacklevel=2)
         restore_state(run, state["values"], tensors)
         mend_model(run)
-    compile_networks(trainer, options, device, total - seen)
+    compile_networks(trainer, options, device, total)
     wait()
     return run
 
@@ -206,7 +223,7 @@ def with_conditions(options: TrainOptions, count: int) -> TrainOptions:
 
 def with_batch(options: TrainOptions, device: torch.device) -> TrainOptions:
     """The options with a number for the batch size ``auto``: that with which the run in the folder was started, else
-    the largest power of two, up to ``LARGEST_AUTOMATIC``, that the data fill and the memory holds.
+    the largest power of two for each process, ``LARGEST_AUTOMATIC`` over all, that the data fill and memory holds.
     """
     if options.batch_size != "auto":
         return options
@@ -215,14 +232,16 @@ def with_batch(options: TrainOptions, device: torch.device) -> TrainOptions:
         size = read_document(path, format=FORMAT, version=VERSION, what="run")["options"]["batch_size"]
         return options.model_copy(update={"batch_size": int(size)})
     segments = sum(len(training_rows(SegmentDataset.open(path))) for path in options.data) or LARGEST_AUTOMATIC
-    family, network, size = options.known_family, options.network_options, LARGEST_AUTOMATIC
+    family, network = options.known_family, options.network_options
     free, bfloat16 = _MEMORY_SHARE * free_memory(device), uses_bfloat16(options, device)
 
     def fits(size: int) -> bool:
         return size <= segments and family.memory(network, size // world(), training=True, bfloat16=bfloat16) <= free
 
+    size = world() * 2 ** int(math.log2(max(LARGEST_AUTOMATIC // world(), 1)))
     while size > 2 * world() and not fits(size):
         size //= 2
+    (size,) = first_says(size)  # each process finds other memory free
     return options.model_copy(update={"batch_size": size})
 
 
@@ -273,8 +292,7 @@ def _open_folder(options: TrainOptions, data: TrainingData) -> Path:
     values = options.resolved() | {"training_set": data.fingerprint}
     if (folder / OPTIONS_FILE).exists():
         _refuse_other_options(folder, values)
-    elif folder.exists() and any(path.name != PRETRAINING for path in folder.iterdir()):
-        raise InputError(f"{folder} holds other files and is no training run.", "Choose another --out.")
+    _refuse_other_files(folder)
     for name in ("samples", "checkpoints"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     write_json(
@@ -282,6 +300,13 @@ def _open_folder(options: TrainOptions, data: TrainingData) -> Path:
     )
     wait()
     return folder
+
+
+def _refuse_other_files(folder: Path) -> None:
+    if (folder / OPTIONS_FILE).exists() or not folder.exists():
+        return
+    if not folder.is_dir() or any(path.name != PRETRAINING for path in folder.iterdir()):
+        raise InputError(f"{folder} holds other files and is no training run.", "Choose another --out.")
 
 
 def _refuse_other_options(folder: Path, values: dict) -> None:
@@ -338,7 +363,7 @@ def _known(
     conditions: Mapping[str, Condition] | None, model: Model | None, options: TrainOptions
 ) -> Mapping[str, Condition] | Sequence[str]:
     """What the model shall know: as told, as the model that it starts from, or what the data have of the family's."""
-    if conditions is None and model is not None and model.card.conditions:
+    if conditions is None and model is not None and model.card.family == options.family:
         return model.card.conditions
     return options.known_family.conditions if conditions is None else conditions
 

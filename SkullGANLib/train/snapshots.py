@@ -157,6 +157,7 @@ def _card(run: Run, images: int, score: float) -> ModelCard:
         background_hu=run.data.background_hu,
         bone_floor_hu=run.data.bone_floor_hu,
         conditions=run.data.conditions,
+        condition_mean=run.data.condition_mean,
         condition_covariance=run.data.condition_covariance,
         training=run.data.card,
         images_seen=images,
