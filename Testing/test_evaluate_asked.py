@@ -40,6 +40,14 @@ def test_a_set_that_was_asked_for_thickness_is_compared_with_what_it_holds(tmp_p
     assert (tmp_path / "report" / "asked.png").stat().st_size > 5_000
 
 
+def test_a_model_that_heeds_nothing_has_no_correlation_and_still_its_picture(tmp_path):
+    table = {"asked_thickness_mm": np.linspace(3, 9, 12)}
+    asked = SegmentDataset.create(tmp_path / "asked", bars([14] * 12), table, kind="synthetic", model_hash="0", seed=0)
+    found = evaluate_datasets(bars([12, 14, 15]), asked, tmp_path / "report", spacing_mm=0.45, metrics=["asked"])
+    assert found.metrics["asked"].figures["thickness_mm_correlation"].value is None
+    assert (tmp_path / "report" / "asked.png").exists()
+
+
 def test_a_set_of_which_nothing_was_asked_has_no_such_figures(tmp_path):
     found = evaluate_datasets(bars([9, 12, 15]), bars([10, 11, 12]), tmp_path / "report", spacing_mm=0.45)
     assert "asked" not in found.metrics

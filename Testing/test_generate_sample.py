@@ -69,6 +69,8 @@ def test_batch_statistics_make_an_image_depend_on_its_batch_and_leave_the_model_
 def test_impossible_wishes_are_refused(model):
     with pytest.raises(InputError):
         generate_segments(model, 0)
+    with pytest.raises(InputError, match="float32"):
+        generate_segments(model, 1, batch_statistics=True, precision="bfloat16")
     with pytest.raises(InputError, match="no conditions"):
         generate_segments(model, 1, condition=np.zeros((1, 3)))
 

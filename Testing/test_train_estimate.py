@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 from SkullGANLib.cli.main import skullgan
@@ -59,6 +60,22 @@ def test_a_length_in_epochs_needs_a_training_set_or_takes_the_paper_s(tmp_path):
     assert found.seconds == pytest.approx(18 / found.images_per_second)
     with pytest.raises(InputError, match="batch of 16"):
         estimate(options(batch_size=16, data=[tmp_path / "set"]))
+
+
+def test_pre_training_and_the_looks_at_held_out_subjects_take_their_time_too(tmp_path):
+    hu = np.zeros((12, 32, 32), np.float32)
+    hu[:, 3:7] = 1000
+    path = SegmentDataset.create(tmp_path / "set", hu, {}, kind="phantom").path
+    small = {"widths": [16, 16, 8, 8], "batch_size": 4, "device": "cpu", "data": [path]}
+    chosen = load_options("recommended-nano32", {**small, "images": 40, "pretrain": [path], "pretrain_epochs": 5})
+    assert estimate(chosen).images == 40 + 60
+    steps = module._Steps(chosen, torch.device("cpu"), None)
+    assert steps.cycle == 4
+    steps.build()
+    looks = []
+    steps.trainer.step = lambda batch, step=steps.trainer.step: looks.append(batch.held_out is not None) or step(batch)
+    steps.run(4, 8)
+    assert looks == [True, False, False, False] * 2
 
 
 def test_what_does_not_fit_is_said_with_the_batch_that_does(monkeypatch):

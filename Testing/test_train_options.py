@@ -80,6 +80,8 @@ def test_an_unknown_key_in_a_file_is_named_too(tmp_path):
 
 
 def test_impossible_values_and_presets_are_refused_in_words():
+    with pytest.raises(InputError, match=r"^The option batch_size cannot be 1: "):
+        load_options("compact", {"batch_size": 1})
     with pytest.raises(InputError, match=r"recipe\.gate"):
         load_options("compact", {"gate": "ajar"})
     with pytest.raises(InputError, match="batch_size"):

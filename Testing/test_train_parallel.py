@@ -10,6 +10,8 @@ import pytest
 import torch
 import torch.multiprocessing as mp
 
+from SkullGANLib.errors import InputError
+from SkullGANLib.generate.sample import generate_together
 from SkullGANLib.models import parallel
 from SkullGANLib.models.folder import load_model
 from SkullGANLib.models.registry import Batch, get_family
@@ -101,6 +103,16 @@ def test_two_processes_train_one_model_and_draw_the_same_images_as_one(tmp_path)
     words = ["generate", "--model", str(one), "--count", "5", "--seed", "3", "--out", str(tmp_path / "one.npy")]
     subprocess.run([sys.executable, "-m", "SkullGANLib", *words], check=True, capture_output=True)
     np.testing.assert_allclose(np.load(tmp_path / "two.npy"), np.load(tmp_path / "one.npy"), atol=0.5)
+
+
+def test_what_needs_one_process_is_refused_in_several(monkeypatch):
+    monkeypatch.setattr("SkullGANLib.models.skullgan_recipe.world", lambda: 2)
+    monkeypatch.setattr("SkullGANLib.generate.sample.world", lambda: 2)
+    released = get_family("skullgan").recipe(blur_frozen=True)
+    with pytest.raises(InputError, match="one process"):
+        get_family("skullgan").trainer(released, None, None, None)
+    with pytest.raises(InputError, match="whole batch"):
+        generate_together(None, 4, batch_statistics=True)
 
 
 def test_parts_cover_everything_once(monkeypatch):

@@ -128,6 +128,26 @@ def test_pre_training_on_pictures_keeps_their_grey_values_out_of_the_model(data,
     assert load_model(folder).card.window.maximum_hu > 1500
 
 
+def test_what_hinders_the_training_proper_is_said_before_the_pre_training(data, tmp_path):
+    phantoms = make(tmp_path / "phantoms", n=64, seed=2)
+    (tmp_path / "papers").mkdir()
+    (tmp_path / "papers" / "letter.txt").write_text("not to be touched")
+    with pytest.raises(InputError, match="other files"):
+        train(options(data, tmp_path / "papers", pretrain=[phantoms]))
+    with pytest.raises(InputError, match="batch of 32 is larger than the training set of 12"):
+        train(options(data, tmp_path / "run", pretrain=[phantoms], batch_size=32))
+    train(options(data, tmp_path / "plain"))
+    with pytest.raises(InputError, match="without pre-training"):
+        train(options(data, tmp_path / "plain", pretrain=[phantoms], images=32))
+    assert not list(tmp_path.glob("*/pretraining"))
+
+
+def test_a_model_that_cannot_be_asked_for_anything_stays_so(data, tmp_path):
+    plain = SegmentDataset.create(tmp_path / "plain", SegmentDataset.open(data).hu, {}, kind="phantom").path
+    first = train(options(plain, tmp_path / "first"))
+    assert load_model(train(options(data, tmp_path / "second", init=first))).card.conditions == {}
+
+
 def test_the_control_model_is_never_pre_trained(data, tmp_path):
     small = {"generator": [8] * 4, "tail": [4] * 3, "discriminator": [4] * 3, "epochs": 1, "batch_size": 4}
     with pytest.raises(InputError, match="control has no pre-training"):
@@ -145,6 +165,7 @@ def test_pictures_become_grey_squares_and_others_are_left_out(tmp_path):
     cv2.imwrite(str(folder / "wide.png"), wide)
     cv2.imwrite(str(tmp_path / "faces" / "small.jpg"), np.full((40, 30, 3), 90, np.uint8))
     (folder / "broken.png").write_bytes(b"no picture")
+    (folder / "folder.png").mkdir()
     (folder / "empty.jpg").write_bytes(b"")
     (folder / "note.txt").write_text("not looked at")
     with pytest.warns(UserWarning, match="2 of 4 files"):
@@ -155,9 +176,13 @@ def test_pictures_become_grey_squares_and_others_are_left_out(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["faces", "set"]
     with pytest.raises(FormatError, match="no pictures"):
         import_pictures(tmp_path / "set", tmp_path / "again")
-    again = CliRunner().invoke(skullgan, ["dataset", "import", str(tmp_path / "faces"), str(tmp_path / "cli")])
+    words = ["dataset", "import", str(tmp_path / "faces"), str(tmp_path / "deeper" / "cli")]
+    refused = CliRunner().invoke(skullgan, [*words, "--spacing", "0.5"])
+    assert refused.exit_code == 1
+    assert "--spacing is of no use" in refused.output
+    again = CliRunner().invoke(skullgan, words)
     assert again.exit_code == 0, again.output
-    assert SegmentDataset.open(tmp_path / "cli").meta.kind == "pictures"
+    assert SegmentDataset.open(tmp_path / "deeper" / "cli").meta.kind == "pictures"
 
 
 @pytest.mark.parametrize(("free", "expected"), [(10**12, 8), (0, 2)])

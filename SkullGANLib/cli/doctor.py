@@ -15,7 +15,7 @@ from SkullGANLib import needed
 from SkullGANLib.cli.common import command
 from SkullGANLib.progress import Progress
 
-OPTIONAL = ("dask",)  # prepare on a cluster
+OPTIONAL = ("dask", "tensorboard")  # prepare on a cluster; curves of a training
 GIB = 1024**3
 
 

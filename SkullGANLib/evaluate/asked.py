@@ -13,6 +13,7 @@ from SkullGANLib.evaluate.registry import EvaluationInput, Figure, MetricResult,
 
 ASKED = "asked_"  # begins the columns of a synthetic data set that hold what was asked for
 LEAST = 3  # segments for a correlation
+_ROUNDING = 1e-20  # of squares: less variation than this is none
 
 
 def asked_and_measured(given: EvaluationInput) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -33,7 +34,8 @@ def agreement(asked: np.ndarray, found: np.ndarray, weights: np.ndarray) -> np.n
     share = weights / weights.sum()
     a, b = asked - share @ asked, found - share @ found
     spread = np.sqrt((share @ a**2) * (share @ b**2))
-    correlation = share @ (a * b) / spread if spread > 0 else np.nan
+    varied = all(share @ v**2 > _ROUNDING * (share @ w**2) for v, w in ((a, asked), (b, found)))
+    correlation = share @ (a * b) / spread if varied else np.nan
     return np.array([correlation, share @ np.abs(found - asked), share @ (found - asked)])
 
 
