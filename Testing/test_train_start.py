@@ -1,6 +1,7 @@
 """Where a training starts: fresh, from a model, after pre-training on pictures or phantoms; and its batch."""
 
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 
 from SkullGANLib.cli.main import skullgan
 from SkullGANLib.errors import FormatError, InputError
+from SkullGANLib.generate.sample import generate_segments
 from SkullGANLib.models.card import Category
 from SkullGANLib.models.conditions import condition_values
 from SkullGANLib.models.folder import load_model
@@ -192,6 +194,15 @@ def test_an_automatic_batch_is_as_large_as_data_and_memory_allow(data, tmp_path,
     assert run.options.batch_size == expected
     monkeypatch.setattr(module, "free_memory", lambda device: 10**9)  # a resumed run keeps its own
     assert open_run(options(data, tmp_path / "run", batch_size="auto")).options.batch_size == expected
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("c++") is None, reason="torch compiles for a processor with its C++ compiler")
+def test_compiled_networks_train_to_nearly_the_same_images(data, tmp_path):
+    runs = [train(options(data, tmp_path / mode, compile=mode)) for mode in ("off", "on")]
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
+    plain, compiled = (generate_segments(load_model(run), 8, bone_floor_hu=0) for run in runs)
+    assert np.abs(compiled - plain).mean() < 0.1 * plain.std()  # Adam makes much of rounding at first
 
 
 def test_statistics_go_to_tensorboard_too(data, tmp_path):

@@ -51,7 +51,7 @@ def asked_metric(given: EvaluationInput) -> MetricResult:
             result.figures[f"{name}_{what}"] = Figure(
                 value=float(values[k]) if np.isfinite(values[k]) else None,
                 unit="" if what == "correlation" else UNITS[name],
-                interval=tuple(map(float, intervals[k])),
+                interval=tuple(map(float, intervals[k])) if np.isfinite(intervals[k]).all() else None,
                 n=len(asked),
                 resampled=resampling.by,
                 seed=given.seed,

@@ -113,9 +113,12 @@ def augmented(images: torch.Tensor, draws: torch.Tensor, probability: float, bac
     cos, sin = angle.cos() * zoom, angle.sin() * zoom
     rows = torch.stack([cos * flip, -sin, shift[:, 0], sin * flip, cos, shift[:, 1]], 1).view(-1, 2, 3)
     above = images.float() - background
+    rows = rows.float()
+    if images.device.type == "mps":  # not every torch can take grid_sample's gradient there
+        above, rows = above.cpu(), rows.cpu()
     with torch.autocast(images.device.type, enabled=False):
-        grid = F.affine_grid(rows.float(), list(above.shape), align_corners=False)
-        above = F.grid_sample(above, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        grid = F.affine_grid(rows, list(above.shape), align_corners=False)
+        above = F.grid_sample(above, grid, mode="bilinear", padding_mode="zeros", align_corners=False).to(images.device)
     contrast = (1 + CONTRAST) ** (done[:, 4] * much[:, 4])
     brightness = done[:, 4] * much[:, 5] * BRIGHTNESS
     out = above * contrast[:, None, None, None] + background + brightness[:, None, None, None]
