@@ -1,8 +1,9 @@
 """How near runs come to held-out subjects, over time: ``python Testing/benchmarks/compare_models.py --help``.
 
 Each run is a preset, trained on the same data for the same time on this machine (or for the same images), with its own
-learning-rate schedule. Snapshots along the way are judged by kernel distance and by the two-sample test: the area under
-the curve of a classifier that was shown other images of both kinds, 0.5 for images that it cannot tell apart.
+learning-rate schedule; one that ``--out`` holds already is not repeated. Snapshots along the way are judged by kernel
+distance and by the two-sample test: the area under the curve of a classifier that was shown other images of both kinds,
+0.5 for images that it cannot tell apart.
 """
 
 from __future__ import annotations
@@ -138,9 +139,12 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", metavar="LABEL:PRESET[,KEY=VALUE...]")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    found = {}
+    kept = given.out / "found.json"
+    found = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
     for text in given.runs:
         label, _, rest = text.partition(":")
+        if label in found:
+            continue
         preset, *settings = re.split(r",(?=[a-z_.]+=)", rest)
         run = given.out / re.sub(r"\W+", "-", label).lower()
         values = {"data": [given.data], "out": run, **dict(parse_setting(setting) for setting in settings)}
@@ -153,7 +157,7 @@ def main() -> None:
         train(load_options(preset, {**values, **lengths}), progress=keeper)
         keeper.update(1, 1)
         found[label] = judge(run, given.data)
-        (given.out / "found.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
+        kept.write_text(json.dumps(found, indent=1), encoding="utf-8")
     draw(found, given.over, given.out / "comparison.png")
 
 
