@@ -140,3 +140,54 @@ def test_what_is_asked_changes_the_image_and_what_is_not_asked_is_the_mean():
 
 def test_the_schedule_is_half_a_cosine():
     assert [along((10.0, 1.0), done) for done in (0, 0.5, 1, 2)] == pytest.approx([10, 5.5, 1, 1])
+
+
+class Judge(nn.Module):
+    """Rates an image by its mean, and more by what it was asked to be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def forward(self, images, condition):
+        return self.weight * (images.mean((1, 2, 3)) + 10 * condition[:, 2])
+
+
+class Painter(nn.Module):
+    """Every image is as bright as its first condition."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def forward(self, z, condition):
+        return self.weight * condition[:, :1, None, None].expand(-1, 1, 16, 16)
+
+
+def test_held_out_images_are_compared_with_drawn_ones_of_their_own_conditions_by_the_same_judge():
+    fit = RelativisticTrainer(RelativisticRecipe(), SMALL, Painter(), Judge())
+    seen, held_out = torch.tensor([[0.2, 0, 0]]).repeat(4, 1), torch.tensor([[0.7, 0, 1.0]]).repeat(4, 1)
+    images = torch.full((4, 1, 16, 16), 0.9)
+    figures = fit.step(Batch(images, seen, 0, 0, 0.0, 0.0, held_out=(images, held_out)))
+    assert figures["d_gap"] == pytest.approx(0.9 - 0.2, abs=1e-5)
+    assert figures["d_gap_held_out"] == pytest.approx(0.9 - 0.7, abs=1e-5)  # were the condition not the same: 10 more
+    assert "d_gap" not in fit.step(Batch(images, seen, 0, 4, 0.0, 0.0))
+
+
+def test_in_bfloat16_the_finest_four_stages_compute_low_and_the_rest_and_the_judgement_do_not():
+    torch.manual_seed(0)
+    network = RelativisticNetwork(widths=(16, 16, 16, 16, 8), latent=8, embedding=4, condition=3)
+    for net, inputs in (
+        (Generator(network), (torch.randn(2, 8), torch.eye(3)[:2])),
+        (Discriminator(network), (torch.rand(2, 1, 64, 64), torch.eye(3)[:2])),
+    ):
+        coarse, kinds = ("stage0", "stage4")[isinstance(net, Discriminator)], {}
+        for name, module in net.named_modules():
+            if name.endswith("mix"):
+                module.register_forward_hook(lambda m, x, y, name=name, kinds=kinds: kinds.__setitem__(name, y.dtype))
+        with torch.autocast("cpu", torch.bfloat16):
+            out = net(*inputs)
+        assert out.dtype == torch.float32
+        assert len(kinds) == 10
+        for name, dtype in kinds.items():
+            assert dtype == (torch.float32 if name.startswith(coarse) else torch.bfloat16), name

@@ -188,6 +188,10 @@ def test_all_that_the_discriminator_sees_is_augmented_and_held_out_images_are_lo
     t.networks["discriminator"].register_forward_hook(lambda module, given, out: seen.append(given[0].detach().abs()))
     given = batch(epoch=100)
     with_looks = Batch(given.images, None, 0, 0, 100.0, 0.0, augment=halved, held_out=(given.images, None))
+    norms = [buffer.clone() for buffer in t.networks["discriminator"].buffers()]
+    t._judged_held_out(with_looks)
+    assert all(map(torch.equal, norms, t.networks["discriminator"].buffers()))
+    uses.clear()
     figures = t.step(with_looks)
     assert sorted(uses) == [(0, 8), (1, 4), (2, 8), (3, 8), (4, 4)]
     assert max(float(images.max()) for images in seen) <= 0.5

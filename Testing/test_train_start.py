@@ -19,6 +19,7 @@ from SkullGANLib.models.relativistic import FAMILY
 from SkullGANLib.segments.dataset import SegmentDataset
 from SkullGANLib.segments.photographs import import_pictures
 from SkullGANLib.train import run as module
+from SkullGANLib.train.estimate import estimate
 from SkullGANLib.train.options import load_options
 from SkullGANLib.train.run import images_seen, open_run, train
 
@@ -86,6 +87,9 @@ def test_a_fine_tuned_model_draws_what_is_not_asked_from_its_own_training_set(da
     assert card.conditions["side"].share == (0.75, 0.25)
     values = condition_values(card, {}, 200)
     assert 12 <= values["thickness_mm"].min() < 12.5 < 14.5 < values["thickness_mm"].max() <= 15
+    equal = make(tmp_path / "equal", thickness=(15, 15))
+    card = load_model(train(options(equal, tmp_path / "third", init=first))).card
+    assert condition_values(card, {}, 9)["thickness_mm"] == pytest.approx(15)
     assert (values["side"] == "left").mean() == pytest.approx(0.75, abs=0.1)
 
 
@@ -142,6 +146,35 @@ def test_what_hinders_the_training_proper_is_said_before_the_pre_training(data, 
     with pytest.raises(InputError, match="without pre-training"):
         train(options(data, tmp_path / "plain", pretrain=[phantoms], images=32))
     assert not list(tmp_path.glob("*/pretraining"))
+
+
+def test_pre_training_from_a_model_keeps_what_it_knows(data, tmp_path):
+    first = train(options(data, tmp_path / "first"))
+    other = make(tmp_path / "other", seed=5, bright=900, thickness=(8, 20))
+    run = train(options(other, tmp_path / "deep" / "second", init=first, pretrain=[other]))
+    before, after = load_model(first).card, load_model(run).card
+    assert meaning(before.conditions) == meaning(after.conditions)
+    assert before.window == after.window
+
+
+def test_subjects_held_out_do_not_fill_a_batch(tmp_path):
+    hu = SegmentDataset.open(make(tmp_path / "any", n=16)).hu
+    table = {"subject": [f"s{k // 4}" for k in range(16)]}
+    data = SegmentDataset.create(tmp_path / "data", np.array(hu), table, kind="phantom").path
+    run = open_run(options(data, tmp_path / "run", batch_size="auto"))
+    assert (len(run.data), run.options.batch_size) == (12, 8)
+    with pytest.raises(InputError, match="training set of 12"):
+        estimate(options(data, None, batch_size=16))
+    with pytest.raises(InputError, match="training set of 12"):
+        train(options(data, tmp_path / "other", batch_size=16, pretrain=[data]))
+    assert not (tmp_path / "other" / "pretraining").exists()
+
+
+def test_a_refused_network_leaves_no_run_behind(data, tmp_path):
+    first = train(options(data, tmp_path / "first"))
+    with pytest.raises(InputError, match="another network"):
+        open_run(options(data, tmp_path / "second", init=first, widths=[16, 16, 16, 8]))
+    assert not (tmp_path / "second").exists()
 
 
 def test_a_model_that_cannot_be_asked_for_anything_stays_so(data, tmp_path):

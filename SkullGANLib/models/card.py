@@ -42,7 +42,7 @@ class Number(BaseModel):
 
     Attributes:
         unit: of the number; empty for a ratio.
-        mean, std: over the training set, of the first one where a model was trained on several in turn.
+        mean, std: over the training set for which the network was first built.
         minimum, maximum: smallest and largest value of the training set.
     """
 

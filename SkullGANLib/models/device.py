@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
@@ -53,6 +53,13 @@ def bfloat16_is_faster(device: torch.device) -> bool:
         return torch.cuda.get_device_capability(device)[0] >= 8
     known = [getattr(torch.cpu, f"_is_{unit}_supported", None) for unit in ("amx_tile", "avx512_bf16")]
     return device.type == "cpu" and any(has is not None and has() for has in known)
+
+
+def full_precision(device: torch.device) -> AbstractContextManager:
+    """Compute in the precision of the weights, also within a step in bfloat16."""
+    if torch.amp.is_autocast_available(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()
 
 
 def adam(network: torch.nn.Module, rate: float, betas: tuple[float, float]) -> torch.optim.Adam:

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 # Streams of one seed, so that no two uses share numbers.
-SAMPLE, FAKES, GENERATOR_STEP, DATA_ORDER, CALIBRATION, CONDITION, HELD_OUT, AUGMENT = range(8)  # and those above
+SAMPLE, FAKES, GENERATOR_STEP, DATA_ORDER, CALIBRATION, CONDITION, HELD_OUT, HELD_OUT_FAKES = range(8)
+AUGMENT = 8  # and those above
 
 _STARTS = 1 << 22  # places in a table of normals where the noise of an image can begin
 

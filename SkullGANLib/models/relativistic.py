@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
 from torch.nn import functional as F
 
+from SkullGANLib.models.device import full_precision
 from SkullGANLib.models.draws import SAMPLE, normal_latents
 from SkullGANLib.models.relativistic_recipe import RelativisticRecipe, RelativisticTrainer
 
@@ -111,12 +112,12 @@ class Generator(nn.Module):
             (B, 1, size, size), roughly in [-1, 1].
         """
         z = z.to(self.first.dtype)
-        with _precise(z.device):
+        with full_precision(z.device):
             if self.embed is not None:
                 z = torch.cat([z, self.embed(condition.to(z.dtype))], 1)
             x = self.basis * (z @ self.first)[:, :, None, None]
         for stage in range(self.stages):
-            with _precise(z.device, coarse=self.stages - stage > _LOW_PRECISION_STAGES):
+            with _precise(z.device, self.stages - stage > _LOW_PRECISION_STAGES):
                 x = resample(x, 2.0) if stage else x
                 x = self.get_submodule(f"stage{stage}")(x)
         return F.pixel_shuffle(self.last(x), self.patch).float()
@@ -151,22 +152,19 @@ class Discriminator(nn.Module):
         """(B, 1, size, size) and (B, k) to (B,) logits."""
         x = self.first(F.pixel_unshuffle(images, self.patch))
         for stage in range(self.stages):
-            with _precise(x.device, coarse=stage >= _LOW_PRECISION_STAGES):
+            with _precise(x.device, stage >= _LOW_PRECISION_STAGES):
                 x = x.to(self.basis.dtype) if stage >= _LOW_PRECISION_STAGES else x
                 x = resample(x, 0.5) if stage else x
                 x = self.get_submodule(f"stage{stage}")(x)
-        with _precise(x.device):
+        with full_precision(x.device):
             features = self.last((x.to(self.basis.dtype) * self.basis).sum((2, 3)))
             if self.embed is None:
                 return features[:, 0]
             return (features * self.embed(condition)).sum(1) / math.sqrt(features.shape[1])
 
 
-def _precise(device: torch.device, *, coarse: bool = True) -> AbstractContextManager:
-    """Where ``coarse``, compute in the precision of the weights even in a step in bfloat16."""
-    if coarse and torch.amp.is_autocast_available(device.type):
-        return torch.autocast(device.type, enabled=False)
-    return nullcontext()
+def _precise(device: torch.device, coarse: bool) -> AbstractContextManager:
+    return full_precision(device) if coarse else nullcontext()
 
 
 def resample(x: torch.Tensor, factor: float) -> torch.Tensor:

@@ -9,8 +9,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch.nn import functional as F
 
-from SkullGANLib.models.device import adam
-from SkullGANLib.models.draws import FAKES, GENERATOR_STEP, HELD_OUT, normal_latents
+from SkullGANLib.models.device import adam, full_precision
+from SkullGANLib.models.draws import FAKES, GENERATOR_STEP, HELD_OUT_FAKES, normal_latents
 from SkullGANLib.models.parallel import mean
 from SkullGANLib.models.registry import Batch
 
@@ -65,12 +65,14 @@ class RelativisticTrainer:
         fake.requires_grad_(with_penalty)
         judged_real, judged_fake = discriminator(real, condition), discriminator(fake, condition)
         loss = F.softplus(judged_fake.float() - judged_real.float()).mean()
+        figures = {"loss_discriminator": loss, "d_real": judged_real.mean(), "d_fake": judged_fake.mean()}
+        if batch.held_out is not None:
+            figures |= {"d_gap": figures["d_real"] - figures["d_fake"], "d_gap_held_out": self._gap_held_out(batch)}
         total, penalties = loss, (loss.new_zeros(()), loss.new_zeros(()))
         if with_penalty:
             penalties = tuple(_penalty(*pair) for pair in ((judged_real, real), (judged_fake, fake)))
             total = loss + self.recipe.penalty_every * gamma / 2 * (penalties[0] + penalties[1])
         self._update("discriminator", total)
-        figures = {"loss_discriminator": loss, "d_real": judged_real.mean(), "d_fake": judged_fake.mean()}
         if with_penalty:
             figures |= {"r1": penalties[0], "r2": penalties[1]}
 
@@ -78,9 +80,6 @@ class RelativisticTrainer:
         try:
             with torch.no_grad():
                 judged_real = discriminator(real.detach(), condition)
-                if batch.held_out is not None:
-                    figures["d_gap"] = (judged_real - discriminator(fake.detach(), condition)).mean()
-                    figures["d_gap_held_out"] = self._gap_held_out(batch)
             judged = discriminator(self._draw(batch, GENERATOR_STEP, 2), condition)
             generator_loss = F.softplus(judged_real.float() - judged.float()).mean()
             self._update("generator", generator_loss)
@@ -103,15 +102,16 @@ class RelativisticTrainer:
         """As many images as the batch has, as the discriminator gets to see them."""
         indices = range(batch.first, batch.first + len(batch.images))
         z = normal_latents(batch.seed, stream, indices, self.latent).to(batch.images.device)
-        condition = batch.held_out[1] if stream == HELD_OUT else batch.condition
+        condition = batch.held_out[1] if stream == HELD_OUT_FAKES else batch.condition
         return batch.augment(self.networks["generator"](z, condition).float(), batch.first, use)
 
     def _gap_held_out(self, batch: Batch) -> torch.Tensor:
         """By how much held-out images are judged more real than drawn ones of the same conditions."""
         images, condition = batch.held_out
-        fake, real = self._draw(batch, HELD_OUT, 4), batch.augment(images, batch.first, 3)
         discriminator = self.networks["discriminator"]
-        return (discriminator(real, condition) - discriminator(fake, condition)).mean()
+        with torch.no_grad():
+            fake, real = self._draw(batch, HELD_OUT_FAKES, 4), batch.augment(images, batch.first, 3)
+            return (discriminator(real, condition) - discriminator(fake, condition)).mean()
 
     def _schedule(self, done: float) -> None:
         for optimizer in self.optimizers.values():
@@ -125,7 +125,8 @@ class RelativisticTrainer:
             raise FloatingPointError(f"the loss of the {name} is {value}")
         optimizer = self.optimizers[name]
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        with full_precision(loss.device):
+            loss.backward()
         optimizer.step()
 
 
@@ -136,5 +137,6 @@ def along(ends: tuple[float, float], done: float) -> float:
 
 def _penalty(judged: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
     """Mean squared norm of the logit's gradient at the images (R1 on real, R2 on fake ones; Mescheder et al. 2018)."""
-    (gradient,) = torch.autograd.grad(judged.float().sum(), images, create_graph=True)
+    with full_precision(images.device):
+        (gradient,) = torch.autograd.grad(judged.float().sum(), images, create_graph=True)
     return gradient.float().square().sum((1, 2, 3)).mean()

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from SkullGANLib.errors import InputError
-from SkullGANLib.models.device import adam
+from SkullGANLib.models.device import adam, full_precision
 from SkullGANLib.models.draws import FAKES, GENERATOR_STEP, uniform_latents
 from SkullGANLib.models.parallel import mean, world
 from SkullGANLib.models.registry import Batch
@@ -196,7 +196,8 @@ class SkullGANTrainer:
         self.last_loss[name] = gated
         if open_gate:
             self.optimizers[name].zero_grad(set_to_none=True)
-            loss.backward()
+            with full_precision(loss.device):
+                loss.backward()
             self.optimizers[name].step()
         if recipe.schedule == "paper":
             self.plateaus[name].step(value)

@@ -226,6 +226,11 @@ def training_rows(dataset: SegmentDataset) -> np.ndarray:
     return dataset.filter(quality="ok", split="train" if (split == "train").any() else None)
 
 
+def training_size(paths: Sequence[Path], hold_out: float = 0.0, seed: int = 0) -> int:
+    """Segments of some sets that ``TrainingData`` would train on."""
+    return sum(map(len, _held_apart([SegmentDataset.open(path) for path in paths], hold_out, seed)[0]))
+
+
 def _held_apart(sets: Sequence[SegmentDataset], share: float, seed: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Row numbers of each set to train on, and those to judge snapshots by."""
     rows = [training_rows(each) for each in sets]
@@ -267,7 +272,6 @@ def restated(condition: Condition, column: np.ndarray, name: str) -> Condition:
     Warns:
         UserWarning: the set has words that the model does not know.
     """
-    now = condition_of(column, name)
     if isinstance(condition, Category):
         counts = [int((column == word).sum()) for word in condition.values]
         unknown = sorted({str(word) for word in column if word} - set(condition.values))
@@ -277,9 +281,10 @@ def restated(condition: Condition, column: np.ndarray, name: str) -> Condition:
         return (
             condition.model_copy(update={"share": tuple(np.array(counts) / sum(counts))}) if sum(counts) else condition
         )
-    if not isinstance(now, Number):
+    known = column[np.isfinite(column)].astype(float)
+    if not len(known):
         return condition
-    return condition.model_copy(update={"minimum": now.minimum, "maximum": now.maximum})
+    return condition.model_copy(update={"minimum": float(known.min()), "maximum": float(known.max())})
 
 
 def _moments(encoded: np.ndarray) -> tuple[tuple[float, ...], tuple[tuple[float, ...], ...]]:

@@ -13,7 +13,7 @@ from SkullGANLib.models.device import free_memory, memory_advice, resolve_device
 from SkullGANLib.models.registry import Batch
 from SkullGANLib.progress import Progress, report
 from SkullGANLib.segments.dataset import SegmentDataset
-from SkullGANLib.train.data import training_rows, whole_multiple
+from SkullGANLib.train.data import training_size, whole_multiple
 from SkullGANLib.train.ema import AveragedNetwork
 from SkullGANLib.train.loop import one_step
 from SkullGANLib.train.options import TrainOptions
@@ -199,10 +199,9 @@ class _Steps:
 def _segments(options: TrainOptions) -> int:
     if not options.data:
         return NOMINAL_SEGMENTS
-    sets = [SegmentDataset.open(path) for path in options.data]
-    segments = sum(len(training_rows(each)) for each in sets)
+    segments = training_size(options.data, options.hold_out, options.seed)
     check_batch(options, segments)
-    whole_multiple(sets[0].meta.size, options.network_options.size)
+    whole_multiple(SegmentDataset.open(options.data[0]).meta.size, options.network_options.size)
     return segments
 
 
@@ -211,7 +210,7 @@ def _pretraining_images(options: TrainOptions) -> int:
         return 0
     if options.pretrain_images is not None:
         return options.pretrain_images
-    segments = sum(len(training_rows(SegmentDataset.open(path))) for path in options.pretrain)
+    segments = training_size(options.pretrain, options.hold_out, options.seed)
     return round((options.pretrain_epochs or 0) * segments)
 
 

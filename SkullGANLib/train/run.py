@@ -6,7 +6,7 @@ import importlib.util
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -25,7 +25,7 @@ from SkullGANLib.progress import Progress, report
 from SkullGANLib.segments.dataset import SegmentDataset
 from SkullGANLib.train.augment import Augmentation
 from SkullGANLib.train.checkpoints import load_latest
-from SkullGANLib.train.data import TrainingData, training_rows
+from SkullGANLib.train.data import TrainingData, training_size
 from SkullGANLib.train.ema import AveragedNetwork
 from SkullGANLib.train.loop import Run, train_loop
 from SkullGANLib.train.options import MAY_CHANGE, TrainOptions
@@ -95,9 +95,16 @@ def _pretrained(options: TrainOptions, progress: Progress | None) -> TrainOption
             "Leave --pretrain out, or choose another --out.",
         )
     _refuse_other_files(options.out)
-    network, family = options.network_options, options.known_family
+    network = options.network_options
+    initial = None if options.init is None else _read_initial(options)
     data = TrainingData(
-        options.data, window_hu=options.window_hu, size=network.size, conditions=family.conditions, progress=progress
+        options.data,
+        seed=options.seed,
+        window_hu=options.window_hu or _window_of(initial),
+        size=network.size,
+        conditions=_known(None, initial, options),
+        hold_out=options.hold_out,
+        progress=progress,
     )
     if options.batch_size != "auto":
         check_batch(options, len(data))
@@ -121,7 +128,10 @@ def _pretrained(options: TrainOptions, progress: Progress | None) -> TrainOption
 @contextmanager
 def _alone(folder: Path | None) -> Iterator[None]:
     """Keep other programs from training into the same folder; a crash ends that too."""
-    if folder is None or not folder.parent.is_dir() or rank():  # refused later, in words; one of several is enough
+    if folder is not None and not rank():
+        with suppress(OSError):  # refused later, in words
+            folder.parent.mkdir(parents=True, exist_ok=True)
+    if folder is None or not folder.parent.is_dir() or rank():  # one of several processes is enough
         yield
         return
     from filelock import FileLock, Timeout
@@ -175,7 +185,6 @@ def open_run(
         )
     check_batch(options, len(data))
     options = with_conditions(options, columns(data.conditions))
-    folder = _open_folder(options, data)
     set_determinism(options.deterministic)
     networks = _initial_networks(options, initial)
     generator, discriminator = (placed(network, options, device) for network in networks)
@@ -184,6 +193,7 @@ def open_run(
     for optimizer in trainer.optimizers.values():
         average_gradients(optimizer)
     ema = AveragedNetwork(generator, options.ema_images, options.ema_share)
+    folder = _open_folder(options, data)
     found = load_latest(folder / "checkpoints")
     seen = 0 if found is None else found[0]["images"]
     stats = Statistics(folder / "stats.jsonl", seen, tensorboard=options.tensorboard, silent=rank() > 0)
@@ -230,8 +240,8 @@ def with_batch(options: TrainOptions, device: torch.device) -> TrainOptions:
     path = None if options.out is None else options.out / OPTIONS_FILE
     if path is not None and path.exists():
         size = read_document(path, format=FORMAT, version=VERSION, what="run")["options"]["batch_size"]
-        return options.model_copy(update={"batch_size": int(size)})
-    segments = sum(len(training_rows(SegmentDataset.open(path))) for path in options.data) or LARGEST_AUTOMATIC
+        return options.model_copy(update={"batch_size": first_says(int(size))[0]})
+    segments = training_size(options.data, options.hold_out, options.seed) if options.data else LARGEST_AUTOMATIC
     family, network = options.known_family, options.network_options
     free, bfloat16 = _MEMORY_SHARE * free_memory(device), uses_bfloat16(options, device)
 

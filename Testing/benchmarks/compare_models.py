@@ -3,7 +3,8 @@
 Each run is a preset, trained on the same data for the same time on this machine (or for the same images), with its own
 learning-rate schedule; one that ``--out`` holds already is not repeated. Snapshots along the way are judged by kernel
 distance and by the two-sample test: the area under the curve of a classifier that was shown other images of both kinds,
-0.5 for images that it cannot tell apart.
+0.5 for images that it cannot tell apart. There are two such judges, on the same features: a linear one, and boosted
+trees, which few models escape.
 """
 
 from __future__ import annotations
@@ -59,15 +60,24 @@ def held_out(path: Path, part: str, size: int) -> np.ndarray:
     return hu.reshape(len(hu), size, shrink, size, shrink).mean((2, 4))
 
 
-def two_sample_auc(real: list[np.ndarray], drawn: list[np.ndarray]) -> float:
-    """AUC on the second sets of features of a classifier that was shown the first ones."""
+def two_sample_auc(real: list[np.ndarray], drawn: list[np.ndarray]) -> dict[str, float]:
+    """AUC on the second sets of features of both classifiers, which were shown the first ones."""
     from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import roc_auc_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
 
     shown, asked = (np.concatenate(pair) for pair in zip(real, drawn, strict=True))
     truth = [np.repeat([0, 1], [len(r), len(d)]) for r, d in zip(real, drawn, strict=True)]
-    judge = HistGradientBoostingClassifier(random_state=0, max_iter=100).fit(shown, truth[0])
-    return float(roc_auc_score(truth[1], judge.predict_proba(asked)[:, 1]))
+    judges = {
+        "auc": make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500)),
+        "auc_trees": HistGradientBoostingClassifier(random_state=0, max_iter=100),
+    }
+    return {
+        name: float(roc_auc_score(truth[1], judge.fit(shown, truth[0]).predict_proba(asked)[:, 1]))
+        for name, judge in judges.items()
+    }
 
 
 def judge(run: Path, data: Path) -> list[dict[str, float]]:
@@ -95,14 +105,14 @@ def judge(run: Path, data: Path) -> list[dict[str, float]]:
                 "images": images,
                 "seconds": seconds[near] * images / near,
                 "kernel_distance": kernel_distance(features[0], real["val"]),
-                "auc": auc,
+                **auc,
             }
         )
         print(run.name, rows[-1], flush=True)
     floor = kernel_distance(real["test"], real["val"])
     other = two_sample_auc([real["train"][pick], real["test"]], [real["val"][::2], real["val"][1::2]])
-    print(run.name, f"real against real: kernel distance {floor:.4f}, AUC {other:.3f}", flush=True)
-    return [{**row, "floor": floor, "floor_auc": other} for row in rows]
+    print(run.name, f"real against real: kernel distance {floor:.4f}, {other}", flush=True)
+    return [{**row, "floor": floor, "floor_auc": other["auc"]} for row in rows]
 
 
 def draw(found: dict[str, list[dict[str, float]]], over: str, path: Path) -> None:
@@ -113,7 +123,9 @@ def draw(found: dict[str, list[dict[str, float]]], over: str, path: Path) -> Non
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    for axis, name, words in zip(axes, ("kernel_distance", "auc"), ("kernel distance", "two-sample AUC"), strict=True):
+    for axis, name, words in zip(
+        axes, ("kernel_distance", "auc"), ("kernel distance", "two-sample AUC (linear)"), strict=True
+    ):
         for label, rows in found.items():
             x = [row[over] / (60 if over == "seconds" else 1000) for row in rows]
             axis.plot(x, [max(row[name], 1e-3) for row in rows], marker=".", label=label)
@@ -149,7 +161,10 @@ def main() -> None:
         run = given.out / re.sub(r"\W+", "-", label).lower()
         values = {"data": [given.data], "out": run, **dict(parse_setting(setting) for setting in settings)}
         options = load_options(preset, values)
-        images = given.images or int(60 * given.minutes * measure_speed(options, resolve_device(options.device)))
+        if (run / "options.json").exists():
+            images = json.loads((run / "options.json").read_text(encoding="utf-8"))["options"]["images"]
+        else:
+            images = given.images or int(60 * given.minutes * measure_speed(options, resolve_device(options.device)))
         every = max(images // given.snapshots, options.batch_size)
         lengths = {"images": images, "checkpoint_images": every, "checkpoint_minutes": 1e6, "sample_images": every}
         print(f"{label}: preset {preset}, {images} images", flush=True)
