@@ -85,6 +85,17 @@ def test_the_noise_is_the_entry_times_the_standard_deviation_of_its_map():
     assert abs(noise.mean().item()) < 0.005
 
 
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_without_gradients_the_noise_is_the_same(order):
+    x = torch.randn(3, 8, 16, 16).to(memory_format=order)
+    x[1, 2] = -1.0  # a map without a positive entry
+    before, keys, layer = x.clone(), torch.tensor([5, 6, 7]), NoiseLayer(0)
+    with torch.no_grad():
+        alone = layer(x, keys)
+    torch.testing.assert_close(alone, layer(x, keys))
+    assert torch.equal(x, before)
+
+
 def test_a_constant_map_has_no_noise_and_a_finite_slope():
     x = torch.full((1, 2, 8, 8), 0.0, requires_grad=True)
     out = NoiseLayer(0)(x, torch.tensor([1]))
