@@ -16,7 +16,7 @@ from SkullGANLib.generate.sample import fitting_batch, generate_segments
 from SkullGANLib.models.card import ModelCard
 from SkullGANLib.models.folder import Model, load_model, save_model
 from SkullGANLib.models.skullgan import FAMILY, SkullGANNetwork
-from SkullGANLib.models.window import IntensityWindow
+from SkullGANLib.models.window import IntensityWindow, exported_hu
 from SkullGANLib.segments.dataset import SegmentDataset
 
 TINY = SkullGANNetwork(latent=8, generator=(16, 8, 8, 8), tail=(4, 4, 4), discriminator=(4, 8, 8), weight_std="fan_in")
@@ -172,3 +172,19 @@ def test_a_dry_run_shows_options_parameters_memory_and_time(monkeypatch):
 def _invoke(command, *arguments):
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+def test_what_does_not_hang_together_is_left_out_where_the_training_set_had_no_such_thing():
+    window, unit = IntensityWindow(minimum_hu=0, range_hu=1000), torch.full((2, 1, 16, 16), -1.2)
+    unit[:, 0, 4:6] = 0.5
+    unit[0, 0, 6, 3] = unit[0, 0, 7, 4] = 0.2  # hang on, over a corner
+    unit[0, 0, 12, 2:5] = 1.4  # does not
+    unit[1, 0, 10, 1] = -0.95  # below the floor
+    plain = exported_hu(unit, window, 0, 100)
+    assert (plain > 0).sum((1, 2)).tolist() == [32 + 2 + 3, 32]
+    assert plain.max() == 1000
+    whole = exported_hu(unit, window, 0, 100, one_piece=True)
+    assert (whole > 0).sum((1, 2)).tolist() == [32 + 2, 32]
+    assert whole[0, 7, 4] == pytest.approx(600)
+    assert (exported_hu(unit, window, 0, 0, one_piece=True) > 0).sum() == 32 + 2 + 3 + 32 + 1
+    assert not exported_hu(torch.full((1, 1, 8, 8), -1.0), window, 0, 100, one_piece=True).any()

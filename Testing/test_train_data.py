@@ -100,12 +100,20 @@ def test_the_window_is_the_global_minimum_and_range_or_the_one_given(tmp_path):
     assert (given.window.minimum_hu, given.window.range_hu) == (-100, 400)
 
 
-def test_the_bone_floor_is_half_of_the_faintest_bone_and_at_least_10_hu(tmp_path):
-    assert TrainingData([make(tmp_path / "a")]).bone_floor_hu == pytest.approx(50, abs=0.5)
-    hu = np.zeros((3, 32, 32), np.int16)
-    hu[:, 5] = 12
-    SegmentDataset.create(tmp_path / "faint", hu, {}, kind="phantom")
-    assert TrainingData([tmp_path / "faint"]).bone_floor_hu == 10
+def test_the_bone_floor_lies_below_nearly_all_bone_between_10_hu_and_half_of_the_median(tmp_path):
+    def data(name, *rows):
+        hu = np.zeros((3, 32, 32), np.int16)
+        for row, values in rows:
+            hu[:, row] = values
+        SegmentDataset.create(tmp_path / name, hu, {}, kind="phantom")
+        return TrainingData([tmp_path / name])
+
+    ramp = np.linspace(100, 1000, 32)
+    found = data("ramp", *((row, ramp) for row in range(5, 15)))
+    assert (found.bone_floor_hu, found.one_piece) == (100, True)
+    assert data("even", (5, 800)).bone_floor_hu == 400
+    assert data("faint", (5, 12)).bone_floor_hu == 10
+    assert not data("apart", (5, 800), (7, 800)).one_piece
 
 
 def test_the_fingerprint_follows_rows_and_content(tmp_path):

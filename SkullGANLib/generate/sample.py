@@ -113,8 +113,9 @@ def generate_segments(
             asked = None if condition is None else torch.as_tensor(condition[part], device=where)
             indices = range(first + part.start, first + part.stop)
             images = model.family.sample(generator, network, seed, indices, asked)
-            images = images[:, 0].float().cpu().numpy()
-            hu[part] = exported_hu(images, model.window, model.card.background_hu, floor_hu)
+            hu[part] = exported_hu(
+                images, model.window, model.card.background_hu, floor_hu, one_piece=model.card.one_piece
+            )
     report(progress, n, n, "Generating")
     return hu
 

@@ -74,9 +74,10 @@ class ModelCard(BaseModel):
         window: HU that the network's -1 and 1 stand for.
         spacing_mm: pixel spacing of the images.
         background_hu: value of pixels that are not bone.
-        bone_floor_hu: pixels less than this above the background become background, which a tanh never quite reaches.
-            From the training set: half of what all but 1 % of its bone pixels exceed; else 10 HU, below which the
-            paper counts no pixel as bone.
+        bone_floor_hu: pixels less than this above the background become background, which no network quite reaches.
+            From the training set: what all but 1 % of its bone pixels exceed, but no more than half of their median;
+            else 10 HU, below which the paper counts no pixel as bone.
+        one_piece: the bone of every training image hangs together, so in drawn ones only the largest piece is kept.
         conditions: what a sample can be asked for, with the statistics of each, in the order of the network's columns.
         condition_mean, condition_covariance: of the network's condition columns over the training set, the latter row
             by row; empty for a model whose conditions count as independent.
@@ -99,6 +100,7 @@ class ModelCard(BaseModel):
     spacing_mm: float = Field(0.45, gt=0)
     background_hu: float = 0.0
     bone_floor_hu: float = Field(10.0, ge=0)
+    one_piece: bool = False
     conditions: dict[str, Condition] = {}
     condition_mean: tuple[float, ...] = ()
     condition_covariance: tuple[tuple[float, ...], ...] = ()

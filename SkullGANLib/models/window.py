@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    import torch
 
 Array = TypeVar("Array")  # numpy array, torch tensor or number
 
@@ -37,22 +41,43 @@ class IntensityWindow(BaseModel):
         return (unit + 1.0) * (0.5 * self.range_hu) + self.minimum_hu
 
 
-def exported_hu(unit: np.ndarray, window: IntensityWindow, background_hu: float, floor_hu: float) -> np.ndarray:
+def exported_hu(
+    unit: torch.Tensor, window: IntensityWindow, background_hu: float, floor_hu: float, *, one_piece: bool = False
+) -> np.ndarray:
     """Images as they are handed out: clamped to the window, and what is not bone exactly the background.
 
     Args:
-        unit: images of a generator, [-1, 1] and a little beyond.
+        unit: (n, 1, H, W) images of a generator, [-1, 1] and a little beyond, on any device.
         window: of the model.
         background_hu: value of pixels that are not bone.
         floor_hu: pixels less than this above the background become background; 0 leaves every pixel as it is.
+        one_piece: all but the largest piece of each image becomes background, too.
 
     Returns:
-        HU, of the same shape and type.
+        (n, H, W) float32 HU.
     """
-    hu = window.to_hu(np.clip(unit, -1, 1))
+    hu = window.to_hu(unit[:, 0].float().clamp(-1, 1))
     if floor_hu > 0:
-        hu[hu < background_hu + floor_hu] = background_hu
-    return hu
+        hu.masked_fill_(hu < background_hu + floor_hu, background_hu)
+    out = hu.cpu().numpy()
+    if one_piece and floor_hu > 0:
+        with ThreadPoolExecutor() as pool:
+            for image, (labels, areas) in zip(out, pool.map(pieces, out != background_hu), strict=True):
+                if len(areas) > 1:
+                    image[labels != 1 + areas.argmax()] = background_hu
+    return out
+
+
+def pieces(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What hangs together, over edges and corners, in one (H, W) mask.
+
+    Returns:
+        (H, W) numbers of the pieces from 1, 0 elsewhere, and the pixels of each piece.
+    """
+    import cv2
+
+    _, labels, facts, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    return labels, facts[1:, cv2.CC_STAT_AREA]
 
 
 AUTHORS_WINDOW = IntensityWindow(minimum_hu=0.0, range_hu=2734.53)  # of the released SkullGAN weights

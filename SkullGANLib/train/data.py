@@ -15,7 +15,7 @@ from SkullGANLib.models.card import Category, Condition, Number
 from SkullGANLib.models.conditions import encode
 from SkullGANLib.models.device import free_memory
 from SkullGANLib.models.draws import CONDITION, DATA_ORDER, HELD_OUT, image_rng
-from SkullGANLib.models.window import IntensityWindow
+from SkullGANLib.models.window import IntensityWindow, pieces
 from SkullGANLib.progress import Progress, report
 from SkullGANLib.segments.dataset import SegmentDataset
 from SkullGANLib.segments.splits import split_by_subject
@@ -49,7 +49,8 @@ class TrainingData:
         window: HU to [-1, 1].
         conditions: name to what a ``ModelCard`` says of it, for each of those asked for that varies in the data.
         condition_mean, condition_covariance: of the columns they are encoded in, for the card.
-        bone_floor_hu: half of what all but 1 % of the bone pixels exceed, but at least 10; see ``ModelCard``.
+        bone_floor_hu: what all but 1 % of the bone pixels exceed, between 10 HU and half of the median.
+        one_piece: whether the bone of every image hangs together; see ``ModelCard`` for what both are for.
         fingerprint: SHA-256 over the sets and the rows used.
         card: what a model should say of its training set.
 
@@ -94,7 +95,7 @@ class TrainingData:
         digest = hashlib.sha256("".join(each.fingerprint for each in sets).encode() + self._rows.tobytes())
         self.fingerprint = digest.hexdigest()
         self.window = self._find_window(progress) if window_hu is None else _window(*window_hu)
-        self.bone_floor_hu = self._find_bone_floor()
+        self.bone_floor_hu, self.one_piece = self._find_bone()
         self.card = {
             "fingerprint": self.fingerprint,
             "data_sets": [each.fingerprint for each in sets],
@@ -214,10 +215,13 @@ class TrainingData:
             report(progress, min(start + _BLOCK, len(self)), len(self), "Reading the training data")
         return _window(low, high)
 
-    def _find_bone_floor(self) -> float:
-        hu = np.stack([self._arrays[source][row] for source, row in self._rows[:: max(1, len(self) // _SAMPLED)]])
-        bone = hu[hu > self.background_hu] - self.background_hu
-        return max(10.0, 0.5 * float(np.percentile(bone, 1))) if len(bone) else 10.0
+    def _find_bone(self) -> tuple[float, bool]:
+        hu = self._read(self._rows[:: max(1, len(self) // _SAMPLED)])
+        is_bone = hu > self.background_hu
+        if not is_bone.any():
+            return 10.0, False
+        faintest, median = np.percentile(hu[is_bone] - self.background_hu, [1, 50])
+        return max(10.0, min(float(faintest), 0.5 * float(median))), all(len(pieces(mask)[1]) == 1 for mask in is_bone)
 
 
 def training_rows(dataset: SegmentDataset) -> np.ndarray:

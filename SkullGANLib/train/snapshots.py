@@ -102,16 +102,16 @@ def restore_state(run: Run, values: dict, tensors: Tensors) -> None:
     run.augment.load_state(values["augment"])
 
 
-def _draw(run: Run, network: nn.Module, indices: range, stream: int = SAMPLE) -> np.ndarray:
+def _draw(run: Run, network: nn.Module, indices: range, stream: int = SAMPLE) -> torch.Tensor:
     family, seed = run.options.known_family, run.options.seed
     condition = torch.from_numpy(run.data.drawn_condition(seed, indices)) if run.data.conditions else None
     with torch.no_grad(), torch.autocast(run.device.type, torch.bfloat16, enabled=run.bfloat16):
-        images = family.sample(network, run.options.network_options, seed, indices, condition, stream)
-    return images[:, 0].float().cpu().numpy()
+        return family.sample(network, run.options.network_options, seed, indices, condition, stream)
 
 
-def _exported(run: Run, images: np.ndarray) -> np.ndarray:
-    return exported_hu(images, run.data.window, run.data.background_hu, run.data.bone_floor_hu)
+def _exported(run: Run, images: torch.Tensor) -> np.ndarray:
+    data = run.data
+    return exported_hu(images, data.window, data.background_hu, data.bone_floor_hu, one_piece=data.one_piece)
 
 
 def _settle(run: Run) -> None:
@@ -122,10 +122,10 @@ def _settle(run: Run) -> None:
 def _score(run: Run) -> float:
     size, n = run.options.batch_size, run.options.snapshot_images
     parts = [range(start, min(start + size, n)) for start in range(0, n, size)]
-    images = np.concatenate([_draw(run, run.ema.network, part) for part in parts])
-    if not np.isfinite(images).all():
+    drawn = np.concatenate([_exported(run, _draw(run, run.ema.network, part)) for part in parts])
+    if not np.isfinite(drawn).all():
         return _NO_SCORE
-    drawn, real = _exported(run, images), run.data.reference(n)
+    real = run.data.reference(n)
     score = kernel_distance(*(layout_and_texture(run.data.window.to_unit(hu)) for hu in (drawn, real)))
     run.stats.add({"kernel_distance": score})
     return score
@@ -156,6 +156,7 @@ def _card(run: Run, images: int, score: float) -> ModelCard:
         spacing_mm=run.data.spacing_mm,
         background_hu=run.data.background_hu,
         bone_floor_hu=run.data.bone_floor_hu,
+        one_piece=run.data.one_piece,
         conditions=run.data.conditions,
         condition_mean=run.data.condition_mean,
         condition_covariance=run.data.condition_covariance,
