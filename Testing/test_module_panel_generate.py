@@ -84,6 +84,17 @@ def test_a_model_without_conditions_asks_for_none(desk):
     assert rows(desk) == {}
 
 
+def test_another_model_brings_its_own_conditions_in_place_of_the_old_ones(desk):
+    ui = desk.ready()
+    ui.generateCollapsibleButton.collapsed = False
+    for name in ("one", "two"):
+        desk.parameters.modelPath = str(desk.model(name, conditions=CONDITIONS))
+    boxes = ui.conditionsWidget.layout()
+    desk.until(lambda: not boxes.itemAt(boxes.count() - 1).widget()._qt.isHidden(), seconds=5)
+    shown = [not boxes.itemAt(k).widget()._qt.isHidden() for k in range(boxes.count())]
+    assert shown == [False] * (len(shown) - 1) + [True]
+
+
 def test_what_a_model_can_be_asked_for_has_a_widget_each(desk):
     ui = desk.ready()
     ui.generateCollapsibleButton.collapsed = False

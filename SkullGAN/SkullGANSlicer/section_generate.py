@@ -171,6 +171,7 @@ class GenerateSection(Section):
     def _buildConditions(self, conditions: dict[str, Any]) -> None:
         """One widget for each thing the model can be asked for."""
         if self._conditionsBox is not None:
+            self._conditionsBox.visible = False  # until it is deleted
             self._conditionsBox.deleteLater()
         self._conditionsBox = qt.QWidget()
         layout = qt.QFormLayout(self._conditionsBox)
