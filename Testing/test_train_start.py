@@ -103,7 +103,7 @@ def test_pre_training_on_pictures_moves_every_network(data, tmp_path):
         before = fresh[name].state_dict()
         assert not torch.equal(before["stage1.1.mix.weight"], network.state_dict()["stage1.1.mix.weight"])
     realness = FAMILY.realness(learnt.discriminator, torch.rand(4, 1, 32, 32) * 2 - 1)
-    assert len(set(realness.tolist())) == 4  # it can be asked without conditions
+    assert len(set(realness.tolist())) > 1  # it judges without conditions, too
 
 
 def test_the_name_of_a_model_that_comes_along_is_enough(data, tmp_path, monkeypatch):
@@ -267,3 +267,15 @@ def test_options_say_what_a_run_was_started_with(data, tmp_path):
     written = json.loads((folder / "options.json").read_text())["options"]
     assert written["batch_size"] == 8
     assert written["network"]["condition"] == 4
+
+
+def test_the_command_says_at_once_and_once_what_is_to_be_noted(data, tmp_path):
+    small = [f"--set={name}={json.dumps(value)}" for name, value in SMALL.items()]
+    words = ["train", "--preset", "recommended-nano32", "--data", str(data), "--out", str(tmp_path / "run"), *small]
+    result = CliRunner().invoke(skullgan, [*words, "--events"])
+    assert result.exit_code == 0, result.output
+    assert result.output.count("Note: No subject can be held out") == 1
+    assert result.output.index("Note: No subject") < result.output.index("Training has finished")
+    events = [json.loads(line[10:]) for line in result.output.splitlines() if line.startswith("@SKULLGAN ")]
+    (found,) = [event["result"] for event in events if "result" in event]
+    assert len(found["notes"]) == 1

@@ -179,6 +179,7 @@ class TrainSection(Section):
         if job.value is not None:
             samples = job.value.samples
             self._showSample(str(samples[-1]) if samples else "")
+            self.ui.speedLabel.text = " ".join([self.ui.speedLabel.text, *job.result.get("notes", [])]).strip()
             self.panel.generate.offer(job.value.model)
         self._plot = None
 

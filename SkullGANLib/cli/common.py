@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -9,8 +10,10 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -163,3 +166,22 @@ def _finish(progress: BarProgress | EventProgress, events: bool, code: int, **ev
     progress.close()
     if events:
         emit(exit_code=code, **event)
+
+
+@contextlib.contextmanager
+def notes() -> Iterator[list[str]]:
+    """Show what the library warns of as notes on the screen, at once and each only once; gives the list of them."""
+    told: list[str] = []
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if not issubclass(category, UserWarning):
+                usual(message, category, *place, **more)
+            elif str(message) not in told:
+                told.append(str(message))
+                click.echo(f"Note: {message}")
+
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = show
+        yield told

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import textwrap
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,7 +94,7 @@ def split(path: Path, parts: tuple[str, ...], by: str, seed: int, progress: Prog
     from SkullGANLib.segments.dataset import SegmentDataset
 
     opened = SegmentDataset.open(path)
-    with _notes():
+    with common.notes():
         counts = opened.split(dict(map(_share, parts)) or None, by=by, seed=seed)
     progress.result(dataset=str(path), parts=counts)
     words = ", ".join(f"{name} {count} ({count / len(opened):.1%})" for name, count in counts.items())
@@ -149,7 +146,7 @@ def import_(source: Path, output: Path, table_file: Path | None, progress: Progr
     from SkullGANLib.segments.table import read_table
 
     table = read_table(table_file) if table_file else None
-    with _notes():
+    with common.notes():
         if source.is_dir():
             stated = click.get_current_context().get_parameter_source
             unused = [flag for flag, name in PICTURES_IGNORE.items() if stated(name) != ParameterSource.DEFAULT]
@@ -299,13 +296,3 @@ def _share(text: str) -> tuple[str, float]:
         return name, float(share)
     except ValueError as error:
         raise InputError(f'"{text}" is not a part and its share.', "Write for example --part train=0.5.") from error
-
-
-@contextlib.contextmanager
-def _notes() -> Iterator[None]:
-    """Show what the library warns of as notes on the screen."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        yield
-    for warning in caught:
-        click.echo(f"Note: {warning.message}")

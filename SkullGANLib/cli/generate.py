@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,10 +87,8 @@ def generate(
 
     check_target(out, overwrite=overwrite)
     model = _open(folder, released, window_hu)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
+    with common.notes() as notes:
         values = condition_values(model.card, parse_conditions(conditions), count, seed=seed, first=first)
-    notes = [str(warning.message) for warning in caught]
     hu = generate_together(
         model,
         count,
@@ -111,8 +108,6 @@ def generate(
     picture = None if sheet is None else write_sheet(sheet, hu, model)
     progress.result(out=str(path), segments=count, seed=seed, notes=notes)
     progress.close()
-    for note in notes:
-        click.echo(f"Note: {note}")
     click.echo(f"{count} segments of {hu.shape[1]}x{hu.shape[2]} pixels: {path}")
     if picture is not None:
         click.echo(f"Picture: {picture}")

@@ -74,10 +74,11 @@ def train(
     from SkullGANLib.train import run
 
     before = run.images_seen(out) if out else 0
-    folder = run.train(options, progress=progress)
+    with common.notes() as notes:
+        folder = run.train(options, progress=progress)
     seen, card = run.images_seen(folder), load_card(folder / "model")
     facts = {"images_seen": seen, "model_images": card.images_seen, **card.metrics}
-    progress.result(run=str(folder), model=str(folder / "model"), **facts)
+    progress.result(run=str(folder), model=str(folder / "model"), notes=notes, **facts)
     progress.close()
     done = "This run had finished already" if before >= seen else "Training has finished"
     click.echo(f"{done}: {seen} images seen.")
