@@ -54,7 +54,7 @@ class GenerateSection(Section):
 
     def shipped(self) -> list[Path]:
         """Folders of the models that came with the extension."""
-        folder = self.panel.moduleFolder  # of the built extension, or the source tree
+        folder = self.panel.moduleFolder
         places = (folder / "Resources" / "Models", folder.parent / "Resources" / "Models")
         return sorted({card.parent for place in places for card in place.glob("*/model.json")})
 

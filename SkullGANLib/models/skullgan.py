@@ -72,27 +72,19 @@ class NoiseLayer(nn.Module):
 
     def forward(self, x: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) maps and (B,) keys that fix each image's noise."""
-        if x.device.type == "cpu" and not torch.is_grad_enabled():
-            return self._in_cache(x, keys)
+        if x.device.type != "cpu" or torch.is_grad_enabled():
+            return self._noisy(x, keys)
+        # as few images at a time as stay in the processor's cache: up to three times as fast
+        few = max(1, _CACHE * len(x) // (x.numel() * x.element_size()))
+        return torch.cat([self._noisy(*part) for part in zip(x.split(few), keys.split(few), strict=True)])
+
+    def _noisy(self, x: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
         peak = x.detach().amax((2, 3), keepdim=True)
         above = peak > 0  # below it, every entry is cut off
         part = x * torch.where(above, -1 / peak, 0)
         part = F.threshold(-F.threshold(part, -0.25, 0.0), -0.5, 0.0)  # c / M, without a comparison of its own
         noise = keyed_normals(keys, self.layer, tuple(x.shape[1:]), x.device, x.dtype)
         return x + part * noise * (peak.clamp_min(0) * _spread(x)).to(x.dtype)
-
-    def _in_cache(self, x: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
-        """The same without gradients, for as few images at a time as stay in the processor's cache."""
-        out, few = torch.empty_like(x), max(1, _CACHE * len(x) // (x.numel() * x.element_size()))
-        for some, theirs, result in zip(x.split(few), keys.split(few), out.split(few), strict=True):
-            peak = some.amax((2, 3), keepdim=True)
-            part = some * torch.where(peak > 0, -1 / peak, 0)
-            F.threshold(part, -0.25, 0.0, inplace=True).neg_()
-            F.threshold(part, -0.5, 0.0, inplace=True)
-            part.mul_(keyed_normals(theirs, self.layer, tuple(x.shape[1:]), x.device, x.dtype))
-            part.mul_((peak.clamp_min(0) * _spread(some)).to(x.dtype))
-            torch.add(some, part, out=result)
-        return out
 
 
 def _spread(x: torch.Tensor) -> torch.Tensor:

@@ -12,6 +12,7 @@ from SkullGANLib.errors import FormatError
 from SkullGANLib.files import check_replaceable
 from SkullGANLib.progress import Progress, report
 from SkullGANLib.segments.dataset import SegmentDataset
+from SkullGANLib.segments.meta import META_FILE
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 SIZE = 128
@@ -35,7 +36,7 @@ def import_pictures(
         FormatError: there are no pictures.
         InputError: ``path`` may not be replaced.
     """
-    check_replaceable(path, overwrite=overwrite, marker="dataset.json")
+    check_replaceable(path, overwrite=overwrite, marker=META_FILE)
     files = sorted(file for file in Path(source).rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
     if not files:
         raise FormatError(f"There are no pictures in {source}.", f"Give a folder of {', '.join(SUFFIXES)} files.")

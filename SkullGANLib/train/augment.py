@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from SkullGANLib.models.device import full_precision
 from SkullGANLib.models.draws import AUGMENT, image_rng
 
 TRANSLATION, ROTATION_DEG, SCALE = 0.125, 10.0, 0.1  # largest share of the width, angle and change of size
@@ -116,7 +117,7 @@ def augmented(images: torch.Tensor, draws: torch.Tensor, probability: float, bac
     rows = rows.float()
     if images.device.type == "mps":  # not every torch can take grid_sample's gradient there
         above, rows = above.cpu(), rows.cpu()
-    with torch.autocast(images.device.type, enabled=False):
+    with full_precision(images.device):
         grid = F.affine_grid(rows, list(above.shape), align_corners=False)
         above = F.grid_sample(above, grid, mode="bilinear", padding_mode="zeros", align_corners=False).to(images.device)
     contrast = (1 + CONTRAST) ** (done[:, 4] * much[:, 4])

@@ -282,9 +282,9 @@ def restated(condition: Condition, column: np.ndarray, name: str) -> Condition:
         if unknown:
             known, words = ", ".join(condition.values), ", ".join(unknown)
             warnings.warn(f"The model knows no {name} but {known}: {words} is shown to it as none.", stacklevel=2)
-        return (
-            condition.model_copy(update={"share": tuple(np.array(counts) / sum(counts))}) if sum(counts) else condition
-        )
+        if not sum(counts):
+            return condition
+        return condition.model_copy(update={"share": tuple(np.array(counts) / sum(counts))})
     known = column[np.isfinite(column)].astype(float)
     if not len(known):
         return condition
