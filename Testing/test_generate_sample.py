@@ -188,3 +188,17 @@ def test_what_does_not_hang_together_is_left_out_where_the_training_set_had_no_s
     assert whole[0, 7, 4] == pytest.approx(600)
     assert (exported_hu(unit, window, 0, 0, one_piece=True) > 0).sum() == 32 + 2 + 3 + 32 + 1
     assert not exported_hu(torch.full((1, 1, 8, 8), -1.0), window, 0, 100, one_piece=True).any()
+
+
+def test_dark_pixels_inside_the_bone_stay_as_drawn_and_those_open_to_the_outside_do_not():
+    window, unit = IntensityWindow(minimum_hu=0, range_hu=1000), torch.full((1, 1, 16, 16), -1.0)
+    unit[0, 0, 4:12] = 0.6
+    unit[0, 0, 6, 3:6] = unit[0, 0, 7, 6] = -0.9  # two pixels meet at a corner, walled in by bone
+    unit[0, 0, 9, 9] = unit[0, 0, 8, 10] = -1.4
+    unit[0, 0, 10:12, 2] = -0.9  # a notch in the lower edge
+    drawn = exported_hu(unit, window, 0, 100, one_piece=True)[0]
+    assert drawn[6, 3:6].tolist() == pytest.approx([50] * 3)
+    assert drawn[7, 6] == pytest.approx(50)
+    assert drawn[9, 9] == drawn[8, 10] == drawn[10, 2] == drawn[11, 2] == 0
+    assert (drawn > 0).sum() == 8 * 16 - 2 - 2
+    assert (exported_hu(unit, window, 0, 100)[0] > 0).sum() == 8 * 16 - 6 - 2

@@ -114,6 +114,8 @@ def test_the_bone_floor_lies_below_nearly_all_bone_between_10_hu_and_half_of_the
     assert data("even", (5, 800)).bone_floor_hu == 400
     assert data("faint", (5, 12)).bone_floor_hu == 10
     assert not data("apart", (5, 800), (7, 800)).one_piece
+    hole = np.where(np.isin(np.arange(32), (0, 9)), 0, 800)
+    assert not data("with a hole", (5, 800), (6, hole), (7, 800)).one_piece
 
 
 def test_the_fingerprint_follows_rows_and_content(tmp_path):

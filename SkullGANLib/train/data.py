@@ -15,7 +15,7 @@ from SkullGANLib.models.card import Category, Condition, Number
 from SkullGANLib.models.conditions import encode
 from SkullGANLib.models.device import free_memory
 from SkullGANLib.models.draws import CONDITION, DATA_ORDER, HELD_OUT, image_rng
-from SkullGANLib.models.window import IntensityWindow, pieces
+from SkullGANLib.models.window import IntensityWindow, largest_piece
 from SkullGANLib.progress import Progress, report
 from SkullGANLib.segments.dataset import SegmentDataset
 from SkullGANLib.segments.splits import split_by_subject
@@ -50,7 +50,7 @@ class TrainingData:
         conditions: name to what a ``ModelCard`` says of it, for each of those asked for that varies in the data.
         condition_mean, condition_covariance: of the columns they are encoded in, for the card.
         bone_floor_hu: what all but 1 % of the bone pixels exceed, between 10 HU and half of the median.
-        one_piece: whether the bone of every image hangs together; see ``ModelCard`` for what both are for.
+        one_piece: whether the bone of every image is one, without holes; see ``ModelCard`` for what both are for.
         fingerprint: SHA-256 over the sets and the rows used.
         card: what a model should say of its training set.
 
@@ -221,7 +221,8 @@ class TrainingData:
         if not is_bone.any():
             return 10.0, False
         faintest, median = np.percentile(hu[is_bone] - self.background_hu, [1, 50])
-        return max(10.0, min(float(faintest), 0.5 * float(median))), all(len(pieces(mask)[1]) == 1 for mask in is_bone)
+        one_piece = all(np.array_equal(mask, largest_piece(mask)) for mask in is_bone)
+        return max(10.0, min(float(faintest), 0.5 * float(median))), one_piece
 
 
 def training_rows(dataset: SegmentDataset) -> np.ndarray:
