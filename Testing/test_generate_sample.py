@@ -196,9 +196,12 @@ def test_dark_pixels_inside_the_bone_stay_as_drawn_and_those_open_to_the_outside
     unit[0, 0, 6, 3:6] = unit[0, 0, 7, 6] = -0.9  # two pixels meet at a corner, walled in by bone
     unit[0, 0, 9, 9] = unit[0, 0, 8, 10] = -1.4
     unit[0, 0, 10:12, 2] = -0.9  # a notch in the lower edge
+    unit[0, 0, 8, 14:] = -0.9  # cut through by the right side of the image
+    unit[0, 0, 14, 15] = 0.9  # a speck at that side
     drawn = exported_hu(unit, window, 0, 100, one_piece=True)[0]
     assert drawn[6, 3:6].tolist() == pytest.approx([50] * 3)
     assert drawn[7, 6] == pytest.approx(50)
     assert drawn[9, 9] == drawn[8, 10] == drawn[10, 2] == drawn[11, 2] == 0
+    assert drawn[8, 14:].tolist() == pytest.approx([50] * 2)
     assert (drawn > 0).sum() == 8 * 16 - 2 - 2
-    assert (exported_hu(unit, window, 0, 100)[0] > 0).sum() == 8 * 16 - 6 - 2
+    assert (exported_hu(unit, window, 0, 100)[0] > 0).sum() == 8 * 16 - 6 - 2 - 2 + 1

@@ -60,13 +60,26 @@ def exported_hu(
     if floor_hu > 0:
         is_bone = hu >= background_hu + floor_hu
         if one_piece:
-            is_bone = np.stack([largest_piece(mask) for mask in is_bone])
+            for mask in is_bone:
+                mask[:] = largest_piece(mask)
         np.copyto(hu, background_hu, where=~is_bone)
     return hu
 
 
 def largest_piece(mask: np.ndarray) -> np.ndarray:
-    """The largest piece of one (H, W) mask that hangs together over edges and corners, with its holes filled."""
+    """The largest piece of one (H, W) mask that hangs together over edges and corners, with its holes filled.
+
+    Holes count as such, too, where the left or right side of the image cuts through them.
+    """
+    sides = np.pad(_outlined(mask), ((0, 0), (1, 1)))
+    for outside, edge in ((0, 1), (-1, -2)):
+        rows = np.flatnonzero(sides[:, edge])
+        if rows.size:
+            sides[rows[0] : rows[-1] + 1, outside] = True
+    return _outlined(sides)[:, 1:-1]
+
+
+def _outlined(mask: np.ndarray) -> np.ndarray:
     import cv2
 
     outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
