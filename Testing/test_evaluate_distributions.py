@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 from scipy.stats import ks_2samp, wasserstein_distance
+from sklearn.metrics import roc_auc_score
 
 from SkullGANLib.errors import InputError
-from SkullGANLib.evaluate.distributions import Comparison, Resampling, bootstrap, compare, weighted_moments
+from SkullGANLib.evaluate.bootstrap import Comparison, Resampling, bootstrap, weighted_moments
+from SkullGANLib.evaluate.distributions import compare
 
 
 def repeated(values, counts):
@@ -18,6 +20,9 @@ def test_weighted_distances_are_those_of_scipy_on_the_repeated_values():
         one, other = repeated(first, weights[0]), repeated(second, weights[1])
         ks, w1 = Comparison(first, second).distances(*weights)
         assert ks == pytest.approx(ks_2samp(one, other).statistic, abs=1e-12)
+        truth = np.repeat([0, 1], [len(one), len(other)])
+        area = Comparison(first, second).auc(*weights)
+        assert area == pytest.approx(roc_auc_score(truth, np.concatenate([one, other])), abs=1e-12)
         assert w1 == pytest.approx(wasserstein_distance(one, other), abs=1e-12)
 
 

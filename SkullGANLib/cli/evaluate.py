@@ -18,27 +18,37 @@ if TYPE_CHECKING:
 @click.command(short_help="Compare synthetic with real segments.")
 @click.option("--real", required=True, type=click.Path(path_type=Path), help="Data set or .npy of real segments.")
 @click.option("--synthetic", required=True, type=click.Path(path_type=Path), help="Data set or .npy of synthetic ones.")
+@click.option("--training", type=click.Path(path_type=Path), help="Real segments the model was trained on, elsewhere.")
+@click.option("--control", type=click.Path(path_type=Path), help="Segments of a model without pre-training.")
+@click.option("--artificial", metavar="auto|PATH", help="Artificial set that fools the radiological figures.")
+@click.option("--model", type=click.Path(path_type=Path), help="Model or run whose discriminator is to judge the sets.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Report folder to make.")
 @click.option(
     "--split",
-    default="all",
+    default="auto",
     show_default=True,
-    type=click.Choice(["all", "train", "test"]),
-    help="Part of the real set to compare with.",
+    type=click.Choice(["auto", "all", "train", "test"]),
+    help="Part of the real set to compare with; auto: test where it is split.",
 )
 @click.option("--metric", "metrics", multiple=True, help="Compute only this metric; may be given several times.")
 @click.option("--spacing", "spacing_mm", type=float, help="Pixel size in mm of a .npy array.  [default: 0.45]")
 @click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap and of the examples shown.")
+@click.option("--device", default="auto", show_default=True, help="For --model: auto, cpu, cuda, cuda:1 or mps.")
 @click.option("--overwrite", is_flag=True, help="Replace a report that is there already.")
 @common.command
 def evaluate(
     real: Path,
     synthetic: Path,
+    training: Path | None,
+    control: Path | None,
+    artificial: str | None,
+    model: Path | None,
     out: Path,
     split: str,
     metrics: tuple[str, ...],
     spacing_mm: float | None,
     seed: int,
+    device: str,
     overwrite: bool,
     progress: Progress,
 ) -> None:
@@ -48,10 +58,17 @@ def evaluate(
     """
     from SkullGANLib.evaluate.report import evaluate_datasets
 
+    if model is not None:
+        from SkullGANLib.generate.realness import discriminator_of
+
     found = evaluate_datasets(
         _open(real),
         _open(synthetic),
         out,
+        training=None if training is None else _open(training),
+        control=None if control is None else _open(control),
+        artificial=artificial if artificial in (None, "auto") else _open(Path(artificial)),
+        judge=None if model is None else discriminator_of(model, device),
         split=split,
         metrics=list(metrics) or None,
         spacing_mm=spacing_mm,
@@ -93,4 +110,6 @@ def _print(report: Report, out: Path) -> None:
         click.echo("In brackets: 95 % bootstrap intervals.")
     for warning in report.warnings:
         click.echo(f"Note: {warning}")
+    for sentence in report.left_out:
+        click.echo(f"Left out: {sentence}")
     click.echo(f"Pictures and the page report.html are in {out}.")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from SkullGANLib.evaluate.distributions import MEASURES, Resampling, bootstrap
+from SkullGANLib.evaluate.bootstrap import Resampling, bootstrap
+from SkullGANLib.evaluate.distributions import MEASURES
 from SkullGANLib.evaluate.plots import COLOURS, new_figure, save_figure
 from SkullGANLib.evaluate.radiological import UNITS
 from SkullGANLib.evaluate.registry import EvaluationInput, Figure, MetricResult, metric, picture

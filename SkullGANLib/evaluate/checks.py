@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from SkullGANLib.evaluate.distributions import FEW_SUBJECTS
+from SkullGANLib.evaluate.bootstrap import FEW_SUBJECTS
 from SkullGANLib.evaluate.radiological import COLUMNS
 from SkullGANLib.evaluate.registry import UNKNOWN_SUBJECT, EvaluatedSet, EvaluationInput
 

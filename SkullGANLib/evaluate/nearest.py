@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from SkullGANLib.errors import InputError
-from SkullGANLib.evaluate.distributions import Resampling, bootstrap, weighted_moments
+from SkullGANLib.evaluate.bootstrap import Resampling, bootstrap, weighted_moments
 from SkullGANLib.evaluate.radiological import refuse_non_finite
 from SkullGANLib.evaluate.registry import EvaluationInput, Figure, MetricResult, metric
 from SkullGANLib.progress import Progress, report

@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
-COLOURS = {"real": "#3b6ea8", "synthetic": "#d9822b"}
+COLOURS = {
+    "real": "#3b6ea8",
+    "synthetic": "#d9822b",
+    "training": "#7fa8d1",
+    "control": "#8a6fb0",
+    "idealised": "#5f9e6e",
+    "unrealistic": "#b34a4a",
+}
+"""Of the sets, in the order in which they are drawn."""
 WINDOW_HU = (0.0, 2700.0)
 DIFFERENCE_HU = 1000.0
 DPI = 150
@@ -30,10 +38,11 @@ BINS, OUTSIDE = 40, 0.005  # of a histogram, and the share of each set left outs
 @picture("violin.png", title="How the two sets are distributed", needs=HEADLINE)
 def violin_picture(given: EvaluationInput, results: dict[str, MetricResult], path: Path) -> None:
     """Three panels, a violin for each set, with quartiles (lines) and mean (dot)."""
-    figure = new_figure(10.5, 4.5)
+    sets = len(results[HEADLINE[0]].columns)
+    figure = new_figure(10.5 if sets == 2 else 3 * (1 + 0.75 * sets), 4.5)
     for axes, name in zip(figure.subplots(1, len(HEADLINE)), HEADLINE, strict=True):
         result = results[name]
-        values = {each: result.columns[each][name] for each in COLOURS}
+        values = {each: result.columns[each][name] for each in COLOURS if each in result.columns}
         ks, p = result.figures["ks"], p_words(result.figures["ks"].detail["p"])
         unit = f" ({result.unit})" if result.unit else ""
         test = f"KS {ks.value:.2f}, p {p if p.startswith('<') else f'= {p}'}"
@@ -54,7 +63,7 @@ def draw_violins(axes: Axes, values: dict[str, np.ndarray], title: str) -> None:
         axes.hlines(median, position - 0.16, position + 0.16, color="black", linewidth=2)
         axes.plot(position, sample.mean(), "o", markersize=7, markerfacecolor="white", markeredgecolor="black")
     axes.set_title(title, fontsize=16, pad=10)
-    axes.set_xticks(range(len(values)), list(values), fontsize=15)
+    axes.set_xticks(range(len(values)), list(values), fontsize=15 if len(values) < 3 else 11)
     axes.tick_params(axis="y", labelsize=13)
     axes.set_xlim(-0.6, len(values) - 0.4)
     axes.locator_params(axis="y", nbins=5)
@@ -63,17 +72,18 @@ def draw_violins(axes: Axes, values: dict[str, np.ndarray], title: str) -> None:
 
 
 def histograms(results: dict[str, MetricResult]) -> dict[str, np.ndarray]:
-    """The radiological figures of both sets as histograms on common bins, for a viewer that draws its own plots.
+    """The radiological figures of all sets as histograms on common bins, for a viewer that draws its own plots.
 
     Args:
         results: of the metrics, with their columns.
 
     Returns:
-        The table ``distributions.csv``: ``figure``, its ``unit``, ``center`` of a bin, and the densities ``real`` and
-        ``synthetic`` there, in 1/unit: times the width of a bin, the share of all segments that were measured. Bins
-        leave out 0.5 % at either end, beyond which single odd segments lie.
+        The table ``distributions.csv``: ``figure``, its ``unit``, ``center`` of a bin, and for each set its density
+        there, in 1/unit: times the width of a bin, the share of all segments that were measured. It is nan where the
+        figure was not measured in that set. Bins leave out 0.5 % at either end, beyond which single odd segments lie.
     """
-    rows: dict[str, list[np.ndarray]] = {name: [] for name in ("figure", "unit", "center", "real", "synthetic")}
+    sets = dict.fromkeys(each for name in MEASURES if name in results for each in results[name].columns)
+    rows: dict[str, list[np.ndarray]] = {name: [] for name in ("figure", "unit", "center", *sets)}
     for name in MEASURES:
         if name not in results or not results[name].columns:
             continue
@@ -82,8 +92,10 @@ def histograms(results: dict[str, MetricResult]) -> dict[str, np.ndarray]:
         rows["figure"].append(np.full(BINS, name))
         rows["unit"].append(np.full(BINS, results[name].unit))
         rows["center"].append((edges[1:] + edges[:-1]) / 2)
-        for each, sample in samples.items():
-            rows[each].append(np.histogram(sample, edges)[0] / (len(sample) * np.diff(edges)))
+        for each in sets:
+            sample = samples.get(each, np.empty(0))
+            counts = np.histogram(sample, edges)[0] if len(sample) else np.full(BINS, np.nan)
+            rows[each].append(counts / (max(len(sample), 1) * np.diff(edges)))
     return {name: np.concatenate(parts) if parts else np.empty(0) for name, parts in rows.items()}
 
 

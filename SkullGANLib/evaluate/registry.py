@@ -1,12 +1,14 @@
 """What an evaluation is given, what a metric returns, and the lists of metrics, features and pictures known by name.
 
-A metric is a registered function of arrays, tables and cached features; it knows no network and no path.
+A metric is a registered function of arrays, tables and cached features; it knows no model and no path.
 """
 
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,17 +19,19 @@ from pydantic import BaseModel, ConfigDict, Field
 from SkullGANLib.errors import InputError
 from SkullGANLib.progress import Progress
 
-MODULES = ("distributions", "asked", "nearest", "plots")
+MODULES = ("distributions", "asked", "discriminator", "nearest", "plots")
 """Files of this package that register metrics, features or pictures, in the order of the report."""
 UNKNOWN_SUBJECT = {"", "unknown"}
+DRAWN = ("synthetic", "artificial")
+"""Kinds of data set whose segments are independent draws, of no subject."""
 
 
 @dataclass(frozen=True)
 class EvaluatedSet:
-    """One of the two sets of segments that are compared.
+    """One of the sets of segments that are compared.
 
     Attributes:
-        name: "real" or "synthetic", as in the report.
+        name: "real", "synthetic", "training", "control", "idealised" or "unrealistic", as in the report.
         hu: (N, H, W) HU; may be memory-mapped.
         fingerprint: content hash, under which features are cached.
         table: columns of length N, as in ``segments.table``; may be empty.
@@ -53,11 +57,37 @@ class EvaluatedSet:
 
     @property
     def subjects(self) -> np.ndarray | None:
-        """(N,) pseudonyms, or None unless every segment's subject is known."""
+        """(N,) pseudonyms, or None unless every segment is of a known subject."""
         subjects = self.table.get("subject")
-        if subjects is None or not len(subjects) or UNKNOWN_SUBJECT & set(subjects.tolist()):
+        if self.kind in DRAWN or subjects is None or not len(subjects) or UNKNOWN_SUBJECT & set(subjects.tolist()):
             return None
         return subjects
+
+    def take(self, rows: np.ndarray, name: str | None = None) -> EvaluatedSet:
+        """The segments at ``rows`` (positions in this set, ascending), as a set of their own."""
+        rows = np.asarray(rows, np.int64)
+        digest = hashlib.sha256(rows.tobytes()).hexdigest()[:16]
+        return replace(
+            self,
+            name=name or self.name,
+            hu=self.hu[rows],
+            fingerprint=f"{self.fingerprint}:{digest}",
+            table={column: values[rows] for column, values in self.table.items()},
+            rows=self.rows[rows],
+        )
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A discriminator as an evaluation sees it.
+
+    Attributes:
+        realness: (n, H, W) HU of one set to (n,) probabilities of being real.
+        absolute: whether 0.5 parts real from generated; a relativistic discriminator knows only what is more real.
+    """
+
+    realness: Callable[[np.ndarray], np.ndarray]
+    absolute: bool = True
 
 
 @dataclass
@@ -65,10 +95,13 @@ class EvaluationInput:
     """Everything a metric may look at.
 
     Attributes:
-        real, synthetic: the two sets.
-        spacing_mm: pixel size of both.
+        real, synthetic: the two sets; ``real`` is held out of training where ``training`` is another set.
+        spacing_mm: pixel size of all sets.
         seed: of every random draw.
         training: the real segments that a model may have been trained on, where the data set marks them; else ``real``.
+        control: of a model trained without pre-training, as the paper's control; or None.
+        idealised, unrealistic: the halves of the paper's artificial set; or None.
+        judge: the discriminator of the model at hand, or None.
         progress: for features and metrics that take more than a second.
         cache: features by (content hash of the set, name and version of the extractor).
     """
@@ -78,6 +111,10 @@ class EvaluationInput:
     spacing_mm: float
     seed: int = 0
     training: EvaluatedSet | None = None
+    control: EvaluatedSet | None = None
+    idealised: EvaluatedSet | None = None
+    unrealistic: EvaluatedSet | None = None
+    judge: Judge | None = None
     progress: Progress | None = None
     cache: dict[tuple[str, str], Any] = field(default_factory=dict)
 
@@ -90,13 +127,30 @@ class EvaluationInput:
         """Real, then synthetic."""
         return self.real, self.synthetic
 
+    @property
+    def held_out(self) -> bool:
+        """Whether ``real`` was kept from the training, as far as the data set tells."""
+        return self.training is not self.real
+
+    @property
+    def every_set(self) -> dict[str, EvaluatedSet]:
+        """Name to set of all that there are: real, synthetic, then training (where it is another set than real),
+        control, idealised, unrealistic."""
+        others = (self.training if self.held_out else None, self.control, self.idealised, self.unrealistic)
+        return {each.name: each for each in (*self.sets, *others) if each is not None}
+
     def feature(self, name: str, of: EvaluatedSet) -> Any:
         """The feature called ``name`` of a set, computed on first use and kept for every other metric."""
         extractor = FEATURES[name]
         key = (of.fingerprint, f"{name}:{extractor.version}:{self.spacing_mm}")
         if key not in self.cache:
-            self.cache[key] = extractor.function(of, self.spacing_mm, self.progress)
+            self.cache[key] = extractor.function(self, of)
         return self.cache[key]
+
+
+def spread(count: int, most: int) -> np.ndarray:
+    """At most ``most`` positions of ``count``, evenly spread, ascending: for what would take too long on all."""
+    return np.arange(count) if count <= most else np.linspace(0, count - 1, most).round().astype(np.int64)
 
 
 class Figure(BaseModel):
@@ -132,6 +186,8 @@ class MetricResult(BaseModel):
         name, title, unit: as registered.
         figures: by name, each with its own interval.
         warnings: whole sentences for the reader.
+        left_out: whole sentences: what of this metric was not computed, and why.
+        seconds: it took, features that it was the first to need included.
         columns: values for each segment, by set and column name, for ``segments.csv``; not part of the JSON.
     """
 
@@ -142,6 +198,8 @@ class MetricResult(BaseModel):
     unit: str = ""
     figures: dict[str, Figure] = Field(default_factory=dict)
     warnings: list[str] = Field(default_factory=list)
+    left_out: list[str] = Field(default_factory=list)
+    seconds: float = 0.0
     columns: dict[str, dict[str, np.ndarray]] = Field(default_factory=dict, exclude=True)
 
 
@@ -154,7 +212,7 @@ class Registered:
         function: what it does; its signature is given at the decorator.
         title: for the reader.
         unit: of a metric.
-        needs: names of the features it uses; they are computed before it, once for all.
+        needs: names of the features it uses; they are computed before it for the real and the synthetic set, once.
         version: of a feature's extractor, part of its cache key: raise it when its numbers change.
         headline: whether a metric belongs in the first table of the report.
         default: whether it takes part when no metrics are named.
@@ -189,7 +247,7 @@ def metric(
 
 
 def feature(name: str, *, version: str = "1") -> Callable[[Callable], Callable]:
-    """Register ``function(of: EvaluatedSet, spacing_mm, progress) -> Any`` as an extractor that metrics may need."""
+    """Register ``function(given: EvaluationInput, of: EvaluatedSet) -> Any`` as an extractor that metrics may need."""
     return _register(FEATURES, Registered(name, len, version=version))
 
 
@@ -227,12 +285,14 @@ def choose_metrics(names: list[str] | tuple[str, ...] | None) -> list[Registered
 
 
 def compute(entry: Registered, given: EvaluationInput) -> MetricResult:
-    """Run one metric and put its name, title and unit on the result."""
+    """Run one metric and put its name, title, unit and duration on the result."""
+    start = time.perf_counter()
     for name in entry.needs:
         for each in given.sets:
             given.feature(name, each)
     result = entry.function(given)
-    return result.model_copy(update={"name": entry.name, "title": entry.title, "unit": entry.unit})
+    known = {"name": entry.name, "title": entry.title, "unit": entry.unit, "seconds": time.perf_counter() - start}
+    return result.model_copy(update=known)
 
 
 def _register(where: dict[str, Registered], entry: Registered) -> Callable[[Callable], Callable]:

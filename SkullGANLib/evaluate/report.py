@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import hashlib
+import time
 from pathlib import Path
 from typing import Literal
 
@@ -11,28 +11,26 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from SkullGANLib import __version__
-from SkullGANLib.errors import FormatError, InputError
-from SkullGANLib.evaluate.checks import check_sets, check_split
+from SkullGANLib.errors import FormatError
+from SkullGANLib.evaluate.checks import check_sets
+from SkullGANLib.evaluate.inputs import Source, prepare_input
 from SkullGANLib.evaluate.page import report_page
 from SkullGANLib.evaluate.plots import histograms
 from SkullGANLib.evaluate.registry import (
     PICTURES,
     EvaluatedSet,
     EvaluationInput,
+    Judge,
     MetricResult,
     choose_metrics,
     compute,
 )
 from SkullGANLib.files import read_document, replace_folder, write_json
 from SkullGANLib.progress import Progress, report
-from SkullGANLib.segments.dataset import SegmentDataset
 from SkullGANLib.segments.table import write_table
 
 FORMAT, VERSION = "skullgan-report", 1
 REPORT_FILE = "metrics.json"
-DEFAULT_SPACING_MM = 0.45
-
-Source = SegmentDataset | np.ndarray
 
 
 class SetCard(BaseModel):
@@ -63,8 +61,11 @@ class Report(BaseModel):
         seed: of every random draw.
         spacing_mm: pixel size of both sets.
         real, synthetic: what was compared.
+        others: further sets by name: training, control, idealised, unrealistic.
         metrics: results by registered name, in the order of the report.
         warnings: what the reader must know before trusting a figure, as sentences.
+        left_out: what was not computed, and why, as sentences.
+        seconds: of the whole evaluation.
         pictures: files beside ``metrics.json``.
     """
 
@@ -77,8 +78,11 @@ class Report(BaseModel):
     spacing_mm: float
     real: SetCard
     synthetic: SetCard
+    others: dict[str, SetCard] = Field(default_factory=dict)
     metrics: dict[str, MetricResult] = Field(default_factory=dict)
     warnings: list[str] = Field(default_factory=list)
+    left_out: list[str] = Field(default_factory=list)
+    seconds: float = 0.0
     pictures: list[Picture] = Field(default_factory=list)
 
 
@@ -87,7 +91,11 @@ def evaluate_datasets(
     synthetic: Source,
     out: str | Path,
     *,
-    split: str = "all",
+    training: Source | None = None,
+    control: Source | None = None,
+    artificial: Source | Literal["auto"] | None = None,
+    judge: Judge | None = None,
+    split: str = "auto",
     metrics: list[str] | None = None,
     spacing_mm: float | None = None,
     seed: int = 0,
@@ -100,8 +108,13 @@ def evaluate_datasets(
         real, synthetic: data sets, or (N, H, W) or (N, 1, H, W) HU arrays.
         out: folder to make; ``metrics.json``, ``summary.csv``, ``segments.csv`` (a row for each segment),
             ``distributions.csv`` (histograms of the radiological figures), pictures and ``report.html``.
-        split: part of the real set to compare with: all, or train or test where it is split. Copies are looked for
-            among all real segments, or among its training segments when ``split`` is test.
+        training: real segments the model was trained on, where they are no part of ``real``.
+        control: segments of a model without pre-training, the paper's control.
+        artificial: the paper's artificial set, idealised and unrealistic, of kind ``artificial``; ``"auto"`` draws 500
+            of each with the figures of the real segments.
+        judge: the discriminator of the model.
+        split: part of the real set to compare with: all, train, test, or auto: test where the set is split, else all.
+            Copies are looked for among all real segments, or among its training segments where that is test.
         metrics: registered names; all that take part by default if not given.
         spacing_mm: pixel size of sets given as arrays; that of the other set, or 0.45, if not given.
         seed: same seed, same report.
@@ -112,25 +125,41 @@ def evaluate_datasets(
         InputError: empty sets, another size or pixel spacing, pixels that are not finite, sets without bone, an
             unknown metric or split, or a folder that may not be replaced.
     """
+    start = time.perf_counter()
     chosen = choose_metrics(metrics)
-    given, warnings = prepare_input(real, synthetic, split=split, spacing_mm=spacing_mm, seed=seed, progress=progress)
+    given, warnings, left_out = prepare_input(
+        real,
+        synthetic,
+        training=training,
+        control=control,
+        artificial=artificial,
+        judge=judge,
+        split=split,
+        spacing_mm=spacing_mm,
+        seed=seed,
+        progress=progress,
+    )
     with replace_folder(out, overwrite=overwrite, marker=REPORT_FILE) as folder:
         results: dict[str, MetricResult] = {}
         for done, entry in enumerate(chosen):
             report(progress, done, len(chosen), "Computing metrics", metric=entry.name)
             result = compute(entry, given)
+            warnings += result.warnings
+            left_out += result.left_out
             if result.figures:  # else it does not apply to these sets
                 results[entry.name] = result
-        warnings += check_sets(given)
-        warnings += [warning for result in results.values() for warning in result.warnings]
+        cards = {name: _card(each) for name, each in given.every_set.items()}
         written = Report(
             seed=seed,
             spacing_mm=given.spacing_mm,
-            real=_card(given.real, real),
-            synthetic=_card(given.synthetic, synthetic),
+            real=cards.pop("real"),
+            synthetic=cards.pop("synthetic"),
+            others=cards,
             metrics=results,
-            warnings=list(dict.fromkeys(warnings)),
+            warnings=list(dict.fromkeys(check_sets(given) + warnings)),
+            left_out=list(dict.fromkeys(left_out)),
             pictures=_draw(given, results, folder, progress),
+            seconds=time.perf_counter() - start,
         )
         write_json(folder / REPORT_FILE, written.model_dump(mode="json"))
         _write_summary(folder / "summary.csv", results)
@@ -154,81 +183,14 @@ def read_report(path: str | Path) -> Report:
         raise FormatError(f"{path} is damaged: {error.errors()[0]['msg']}.", "Evaluate again.") from error
 
 
-def prepare_input(
-    real: Source,
-    synthetic: Source,
-    *,
-    split: str = "all",
-    spacing_mm: float | None = None,
-    seed: int = 0,
-    progress: Progress | None = None,
-) -> tuple[EvaluationInput, list[str]]:
-    """What metrics are given, and warnings about how it was chosen; arguments and errors as in `evaluate_datasets`."""
-    known = {
-        name: source.meta.spacing_mm
-        for name, source in (("real", real), ("synthetic", synthetic))
-        if isinstance(source, SegmentDataset)
-    }
-    wanted = [*known.values(), *([] if spacing_mm is None else [spacing_mm])]
-    if wanted and not np.allclose(wanted, wanted[0], rtol=1e-3):
-        spacings = ", ".join(f"{name} {value:g} mm" for name, value in known.items())
-        raise InputError(
-            f"The pixel spacings differ ({spacings}{'' if spacing_mm is None else f', asked for {spacing_mm:g} mm'}).",
-            "Prepare or generate both sets at the same spacing.",
-        )
-    chosen_mm = float(wanted[0]) if wanted else DEFAULT_SPACING_MM
-    warnings = []
-    if len(known) < 2 and spacing_mm is None:
-        which = f"the {({'real', 'synthetic'} - set(known)).pop()} set" if known else "both sets"
-        warnings.append(f"The pixel spacing of {which} is not stated; {chosen_mm:g} mm is assumed.")
-    sets = _as_set("real", real, split), _as_set("synthetic", synthetic, "all")
-    if sets[0].hu.shape[1:] != sets[1].hu.shape[1:]:
-        sizes = ["x".join(map(str, each.hu.shape[1:])) for each in sets]
-        raise InputError(
-            f"The real segments have {sizes[0]} pixels, the synthetic ones {sizes[1]}.", "Both need the same size."
-        )
-    training = None
-    if isinstance(real, SegmentDataset):
-        warnings += check_split(real.table["subject"], real.table["split"])
-    if split == "test" and np.isin("train", real.table["split"]):
-        training = _as_set("training", real, "train")
-    return EvaluationInput(*sets, chosen_mm, seed, training, progress), warnings
-
-
-def _as_set(name: str, source: Source, split: str) -> EvaluatedSet:
-    if isinstance(source, SegmentDataset):
-        if split == "all":
-            return EvaluatedSet(name, source.hu, source.fingerprint, source.table, kind=source.meta.kind)
-        rows = np.flatnonzero(source.table["split"] == split)
-        if not len(rows):
-            parts = ", ".join(sorted(set(source.table["split"].tolist()) - {""})) or "none"
-            raise InputError(f"The {name} set has no part '{split}' (its parts: {parts}).", "Split it, or use all.")
-        table = {column: values[rows] for column, values in source.table.items()}
-        fingerprint = f"{source.fingerprint}:{split}"
-        return EvaluatedSet(name, source.hu[rows], fingerprint, table, rows, source.meta.kind, split)
-    hu = np.asanyarray(source)
-    if hu.ndim == 4 and hu.shape[1] == 1:
-        hu = hu[:, 0]
-    if hu.ndim != 3 or not len(hu):
-        raise InputError(
-            f"The {name} set has shape {hu.shape}.", "Give at least one segment, as (N, height, width) HU."
-        )
-    if split != "all":
-        raise InputError(f"A plain array has no part '{split}'.", "Give a data set that is split, or use all.")
-    digest = hashlib.sha256(f"{hu.dtype.str} {hu.shape}".encode())
-    for start in range(0, len(hu), 512):
-        digest.update(np.ascontiguousarray(hu[start : start + 512]).data)
-    return EvaluatedSet(name, hu, digest.hexdigest())
-
-
-def _card(given: EvaluatedSet, source: Source) -> SetCard:
+def _card(given: EvaluatedSet) -> SetCard:
     return SetCard(
         kind=given.kind,
         segments=len(given),
         subjects=None if given.subjects is None else len(np.unique(given.subjects)),
         split=given.split,
         size_px=given.hu.shape[1:],
-        sha256=source.fingerprint if isinstance(source, SegmentDataset) else given.fingerprint,
+        sha256=given.fingerprint.partition(":")[0],
     )
 
 
@@ -255,16 +217,18 @@ def _write_summary(path: Path, results: dict[str, MetricResult]) -> None:
 
 
 def _segment_table(given: EvaluationInput, results: dict[str, MetricResult]) -> dict[str, np.ndarray]:
-    """One row for each segment of either set; a column that one of them lacks is empty there."""
-    columns: dict[str, dict[str, np.ndarray]] = {each.name: {} for each in given.sets}
+    """One row for each segment of every set that has columns; a column that a set lacks is empty there."""
+    columns: dict[str, dict[str, np.ndarray]] = {name: {} for name in given.every_set}
     for result in results.values():
         for name, found in result.columns.items():
             columns[name] |= found
-    empty = {each.name: np.full(len(each), "") for each in given.sets}
+    sets = [given.every_set[name] for name, found in columns.items() if found or name in ("real", "synthetic")]
+    columns = {each.name: columns[each.name] for each in sets}
+    empty = {each.name: np.full(len(each), "") for each in sets}
     table = {
-        "set": np.repeat([each.name for each in given.sets], [len(each) for each in given.sets]),
-        "row": np.concatenate([each.rows for each in given.sets]),
-        "subject": np.concatenate([each.table.get("subject", empty[each.name]) for each in given.sets]),
+        "set": np.repeat([each.name for each in sets], [len(each) for each in sets]),
+        "row": np.concatenate([each.rows for each in sets]),
+        "subject": np.concatenate([each.table.get("subject", empty[each.name]) for each in sets]),
     }
     for name in dict.fromkeys(name for found in columns.values() for name in found):
         if all(name in found for found in columns.values()):

@@ -89,6 +89,7 @@ class Family(Protocol):
         recipe: pydantic model of the training options.
         trainer: called with (recipe, network, generator, discriminator).
         conditions: columns of a segment table that a sample can be asked for.
+        absolute: whether a ``realness`` of 0.5 parts real from generated images.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Family(Protocol):
     recipe: type[BaseModel]
     trainer: type[Trainer]
     conditions: tuple[str, ...]
+    absolute: bool
 
     def build_generator(self, network: BaseModel) -> torch.nn.Module:
         """A freshly initialised generator."""

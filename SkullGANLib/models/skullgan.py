@@ -222,6 +222,7 @@ class SkullGAN:
     recipe = SkullGANRecipe
     trainer = SkullGANTrainer
     conditions: tuple[str, ...] = ()
+    absolute = True
 
     def build_generator(self, network: SkullGANNetwork) -> Generator:
         """A freshly initialised generator."""

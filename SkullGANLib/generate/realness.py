@@ -1,0 +1,53 @@
+"""What the discriminator of a model takes for real."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from SkullGANLib.errors import InputError
+from SkullGANLib.evaluate.registry import Judge
+from SkullGANLib.models.device import resolve_device
+from SkullGANLib.models.folder import load_model, shipped_model
+from SkullGANLib.models.registry import get_family
+
+_BATCH = 128
+
+
+def discriminator_of(path: str | Path, device: str = "auto") -> Judge:
+    """The discriminator of a model as a judge of segments, in eval mode.
+
+    Args:
+        path: model folder, run, or the name of a shipped model.
+        device: as for generating.
+
+    Returns:
+        Its ``realness`` raises InputError for segments of another size than the model's.
+
+    Raises:
+        InputError: the model comes without a discriminator.
+        FormatError: no model, or a damaged one.
+    """
+    model = load_model(shipped_model(path), discriminator=True)
+    if model.discriminator is None:
+        raise InputError(f"The model {path} comes without its discriminator.", "Give the run it was trained in.")
+    family, where = get_family(model.card.family), resolve_device(device)
+    discriminator, size = model.discriminator.to(where).eval(), family.network(**model.card.network).size
+
+    @torch.inference_mode()
+    def realness(hu: np.ndarray) -> np.ndarray:
+        if hu.shape[1:] != (size, size):
+            raise InputError(
+                f"The model judges segments of {size}x{size} pixels, these have {'x'.join(map(str, hu.shape[1:]))}.",
+                "Leave --model out, or give a model of that size.",
+            )
+        found = np.empty(len(hu))
+        for start in range(0, len(hu), _BATCH):
+            images = torch.from_numpy(np.ascontiguousarray(hu[start : start + _BATCH], np.float32)).to(where)
+            unit = model.window.to_unit(images[:, None]).clamp(-1, 1)
+            found[start : start + _BATCH] = family.realness(discriminator, unit).double().cpu().numpy()
+        return found
+
+    return Judge(realness, absolute=family.absolute)
