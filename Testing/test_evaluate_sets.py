@@ -1,0 +1,139 @@
+"""The six sets of the paper side by side, and what the model's discriminator makes of each."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from test_evaluate_report import bands, make
+
+from SkullGANLib.cli.evaluate import evaluate
+from SkullGANLib.errors import InputError
+from SkullGANLib.evaluate.inputs import prepare_input
+from SkullGANLib.evaluate.registry import Judge, spread
+from SkullGANLib.evaluate.report import evaluate_datasets, read_report
+from SkullGANLib.segments.artificial import make_artificial_dataset
+from SkullGANLib.segments.dataset import SegmentDataset
+
+SIX = ["real", "synthetic", "training", "control", "idealised", "unrealistic"]
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sets")
+    real = make(folder / "real", bands(120, 0), subjects=24)
+    real.split(by="subject", seed=1)
+    synthetic = make(folder / "synthetic", bands(45, 1).astype(np.float32), kind="synthetic", subjects=0)
+    control = make(folder / "control", bands(40, 2, brightness=0.6), kind="synthetic", subjects=0)
+    return {"real": SegmentDataset.open(real.path), "synthetic": synthetic, "control": control}
+
+
+def likes_it_bright(hu):
+    """A stand-in for a discriminator."""
+    return 1 / (1 + np.exp(-(hu.max((1, 2)) - 1500.0) / 50))
+
+
+def tosses_a_coin(hu):
+    return np.random.default_rng(len(hu)).random(len(hu))
+
+
+def test_all_six_sets_are_compared_with_the_held_out_part(sets, tmp_path):
+    judge = Judge(likes_it_bright)
+    written = evaluate_datasets(**sets, artificial="auto", judge=judge, metrics=["sdr", "discriminator"], out=tmp_path)
+    assert [written.real.split, written.others["training"].split] == ["test", "train"]
+    assert ["real", "synthetic", *written.others] == SIX
+    assert written.others["training"].sha256 == written.real.sha256 == sets["real"].fingerprint
+    figures = written.metrics["sdr"].figures
+    for name in SIX[2:]:
+        assert figures[f"{name}_ks"].resampled == f"real subjects, {name} " + (
+            "subjects" if name == "training" else "segments"
+        )
+        assert figures[f"{name}_mean"].n == written.others[name].segments
+    assert written.left_out == []
+    assert written.metrics["sdr"].seconds > 0
+    assert "published" in written.metrics["discriminator"].figures["unrealistic_called_real"].detail
+
+
+def test_the_artificial_set_has_the_radiological_figures_of_the_real_one(sets):
+    given, _, _ = prepare_input(sets["real"], sets["synthetic"], artificial="auto", split="train")
+    from SkullGANLib.evaluate.registry import compute, load_metrics
+
+    for name in ("sdr", "thickness_mm", "intensity_hu"):
+        figures = compute(load_metrics()[name], given).figures
+        for half in ("idealised", "unrealistic"):
+            assert figures[f"{half}_ks"].detail["p"] > 0.05, (name, half)
+
+
+def test_what_is_not_given_is_said_to_be_left_out(sets, tmp_path):
+    alone = evaluate_datasets(sets["control"], sets["synthetic"], tmp_path, metrics=["sdr"])
+    words = " ".join(alone.left_out)
+    for part in ("marked as training", "No control set", "No artificial set", "No model with a discriminator"):
+        assert part in words
+    assert read_report(tmp_path).left_out == alone.left_out
+
+
+def test_a_training_set_of_its_own_and_an_artificial_set_on_disk_are_taken(sets, tmp_path):
+    other = make(tmp_path / "other", bands(30, 5), subjects=6)
+    made = make_artificial_dataset(tmp_path / "artificial", sets["real"], n_ideal=12, n_unrealistic=9)
+    given, _, _ = prepare_input(sets["real"], sets["synthetic"], training=other, artificial=made, split="test")
+    assert given.held_out
+    assert given.training.fingerprint == other.fingerprint
+    assert (len(given.idealised), len(given.unrealistic)) == (12, 9)
+    assert set(given.unrealistic.table["group"]) == {"unrealistic"}
+    with pytest.raises(InputError, match="which of its segments are idealised"):
+        prepare_input(sets["real"], sets["synthetic"], artificial=other)
+
+
+def test_sets_of_another_size_or_background_are_refused(sets, tmp_path):
+    small = make(tmp_path / "small", bands(10, 1, size=64), kind="synthetic")
+    with pytest.raises(InputError, match="control ones 64x64"):
+        prepare_input(sets["real"], sets["synthetic"], control=small)
+    air = SegmentDataset.create(tmp_path / "air", bands(10, 1) - 1000, {}, kind="synthetic", background_hu=-1000)
+    with pytest.raises(InputError, match="backgrounds differ"):
+        prepare_input(sets["real"], air)
+
+
+def test_a_discriminator_that_knows_its_training_set_is_called_over_fitted(sets, tmp_path):
+    given, _, _ = prepare_input(sets["real"], sets["synthetic"])
+    seen = {image.tobytes() for image in np.asarray(given.training.hu)}
+
+    def by_heart(hu):
+        return np.array([0.9 if image.tobytes() in seen else 0.4 for image in hu])
+
+    options = {"metrics": ["discriminator"], "overwrite": True}
+    written = evaluate_datasets(**sets, judge=Judge(by_heart), out=tmp_path / "report", **options)
+    figures = written.metrics["discriminator"].figures
+    assert figures["training_called_real"].value == 1
+    assert figures["real_called_real"].value == 0
+    assert (figures["gap"].value, figures["membership"].value) == (1, 1)
+    assert any(warning.startswith("Over-fitted discriminator: it calls 100 points") for warning in written.warnings)
+    honest = evaluate_datasets(**sets, judge=Judge(tosses_a_coin), out=tmp_path / "report", **options)
+    low, high = honest.metrics["discriminator"].figures["membership"].interval
+    assert low < 0.5 < high
+    assert not any("discriminator" in warning for warning in honest.warnings)
+
+
+def test_a_relativistic_discriminator_is_asked_for_order_alone(sets, tmp_path):
+    judge = Judge(likes_it_bright, absolute=False)
+    figures = evaluate_datasets(**sets, judge=judge, metrics=["discriminator"], out=tmp_path).metrics["discriminator"]
+    assert {"membership", "synthetic_auc", "control_auc"} == set(figures.figures)
+    assert figures.figures["control_auc"].value > 0.9
+
+
+def test_segments_are_spread_evenly_where_not_all_are_shown():
+    assert spread(5, 10).tolist() == [0, 1, 2, 3, 4]
+    assert spread(101, 3).tolist() == [0, 50, 100]
+    assert len(set(spread(2414, 1000))) == 1000
+
+
+def test_the_command_takes_all_sets_and_a_model(tmp_path):
+    hu = np.zeros((8, 128, 128), np.int16)
+    hu[:, 10:25] = np.random.default_rng(0).integers(600, 1800, (8, 15, 128))
+    real, drawn = make(tmp_path / "real", hu, subjects=4), make(tmp_path / "drawn", hu[::-1], kind="synthetic")
+    arguments = ["--real", real.path, "--synthetic", drawn.path, "--control", drawn.path, "--model", "phantom-small"]
+    arguments += ["--metric", "discriminator", "--out", tmp_path / "report", "--split", "all"]
+    result = CliRunner().invoke(evaluate, list(map(str, arguments)))
+    assert result.exit_code == 0, result.output
+    assert "Left out: No artificial set was given" in result.output
+    figures = json.loads((tmp_path / "report" / "metrics.json").read_text())["metrics"]["discriminator"]["figures"]
+    assert set(figures) == {"synthetic_auc", "control_auc"}
