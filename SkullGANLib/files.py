@@ -15,12 +15,15 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from SkullGANLib.errors import FormatError, InputError, ResourceError, SkullGANError
 from SkullGANLib.progress import Progress, report
+
+if TYPE_CHECKING:
+    import torch
 
 _DAY_S = 86_400
 _NEARLY_FULL = 1 << 20
@@ -108,6 +111,14 @@ def write_json(path: str | Path, value: Any) -> None:
         raise InputError(f"{Path(path).name} cannot hold such a value ({error}).", "Give numbers and text.") from error
     with replace_file(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def write_tensors(path: str | Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Write a safetensors file that whoever may read its folder can read; its own writer keeps it to the owner."""
+    from safetensors.torch import save_file
+
+    save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path)
+    os.chmod(path, os.stat(Path(path).parent).st_mode & 0o666)
 
 
 def read_json(path: str | Path) -> Any:

@@ -1,6 +1,8 @@
 """A model folder holds all that is needed, and a damaged, newer or foreign one is refused in words."""
 
 import json
+import os
+import stat
 
 import pytest
 import torch
@@ -172,3 +174,12 @@ def test_running_out_of_memory_says_what_to_lower():
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
     with pytest.raises(RuntimeError, match="other"), memory_advice("Use a smaller batch."):
         raise RuntimeError("other")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_weights_can_be_read_by_whoever_can_read_the_folder(tmp_path):
+    from SkullGANLib.files import write_tensors
+
+    tmp_path.chmod(0o750)
+    write_tensors(tmp_path / "weights.safetensors", {"a": torch.ones(2)})
+    assert stat.S_IMODE((tmp_path / "weights.safetensors").stat().st_mode) == 0o640

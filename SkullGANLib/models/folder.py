@@ -13,7 +13,7 @@ import torch
 from pydantic import BaseModel, ValidationError
 
 from SkullGANLib.errors import FormatError
-from SkullGANLib.files import replace_folder, sha256_of, write_json
+from SkullGANLib.files import replace_folder, sha256_of, write_json, write_tensors
 from SkullGANLib.models.card import CARD_FILE, ModelCard, load_card, model_folder
 from SkullGANLib.models.registry import Family, get_family
 from SkullGANLib.models.window import IntensityWindow
@@ -69,21 +69,18 @@ def save_model(path: str | Path, model: Model, *, dtype: torch.dtype | None = No
         InputError: the folder holds something else.
         ResourceError: the disk is full; the older model stays.
     """
-    from safetensors.torch import save_file
-
     networks = {GENERATOR_FILE: model.generator, DISCRIMINATOR_FILE: model.discriminator}
     with replace_folder(path, marker=CARD_FILE) as folder:
         for name, network in networks.items():
             if network is not None:
                 weights = {key: _stored(value, dtype) for key, value in network.state_dict().items()}
-                save_file(weights, folder / name)
+                write_tensors(folder / name, weights)
         model.card.sha256 = {name: sha256_of(folder / name) for name in networks if (folder / name).exists()}
         write_json(folder / CARD_FILE, model.card.model_dump(mode="json"))
     return Path(path)
 
 
 def _stored(value: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
-    value = value.cpu().contiguous()
     return value.to(dtype) if dtype is not None and value.is_floating_point() else value
 
 

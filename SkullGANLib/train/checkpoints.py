@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from SkullGANLib.errors import FormatError
-from SkullGANLib.files import read_document, read_json, replace_folder, sha256_of, write_json
+from SkullGANLib.files import read_document, read_json, replace_folder, sha256_of, write_json, write_tensors
 
 FORMAT, VERSION = "skullgan-checkpoint", 1
 STATE_FILE, TENSORS_FILE = "state.json", "tensors.safetensors"
@@ -31,13 +31,9 @@ def save_checkpoint(folder: Path, images: int, values: dict[str, Any], tensors: 
     Raises:
         ResourceError: the disk is full; the older checkpoints stay.
     """
-    from safetensors.torch import save_file
-
     path = folder / f"{images:010d}"
     with replace_folder(path) as temporary:
-        save_file(
-            {name: value.detach().cpu().contiguous() for name, value in tensors.items()}, temporary / TENSORS_FILE
-        )
+        write_tensors(temporary / TENSORS_FILE, tensors)
         state = {"format": FORMAT, "version": VERSION, "images": images, "score": score, "values": values}
         state["sha256"] = sha256_of(temporary / TENSORS_FILE)
         write_json(temporary / STATE_FILE, state)
