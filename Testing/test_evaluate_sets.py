@@ -12,6 +12,11 @@ from SkullGANLib.errors import InputError
 from SkullGANLib.evaluate.inputs import prepare_input
 from SkullGANLib.evaluate.registry import Judge, spread
 from SkullGANLib.evaluate.report import evaluate_datasets, read_report
+from SkullGANLib.generate.realness import discriminator_of
+from SkullGANLib.models.card import ModelCard
+from SkullGANLib.models.folder import Model, save_model
+from SkullGANLib.models.registry import get_family
+from SkullGANLib.models.window import IntensityWindow
 from SkullGANLib.segments.artificial import make_artificial_dataset
 from SkullGANLib.segments.dataset import SegmentDataset
 
@@ -118,6 +123,22 @@ def test_a_relativistic_discriminator_is_asked_for_order_alone(sets, tmp_path):
     figures = evaluate_datasets(**sets, judge=judge, metrics=["discriminator"], out=tmp_path).metrics["discriminator"]
     assert {"membership", "synthetic_auc", "control_auc"} == set(figures.figures)
     assert figures.figures["control_auc"].value > 0.9
+
+
+def test_a_discriminator_with_batchnorm_is_asked_in_both_modes_and_stays_as_it_was(tmp_path):
+    options = {"network": {"latent": 8, "generator": (8, 8, 8, 8), "tail": (4, 4, 4), "discriminator": (4, 8, 8)}}
+    family = get_family("skullgan")
+    network = family.network(**options["network"])
+    window = IntensityWindow(minimum_hu=0, range_hu=2000)
+    card = ModelCard(family="skullgan", network=network.model_dump(), window=window)
+    save_model(tmp_path / "model", Model(card, family.build_generator(network), family.build_discriminator(network)))
+    judge, hu = discriminator_of(tmp_path / "model", "cpu"), bands(130, 3, size=network.size)
+    first = judge.realness(hu)
+    assert not np.allclose(judge.batchwise(hu), first)
+    np.testing.assert_array_equal(judge.realness(hu), first)
+    assert judge.absolute
+    with pytest.raises(InputError, match=f"judges segments of {network.size}x{network.size} pixels"):
+        judge.realness(bands(3, 0, size=48))
 
 
 def test_segments_are_spread_evenly_where_not_all_are_shown():

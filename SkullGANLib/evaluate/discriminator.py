@@ -27,37 +27,46 @@ JUDGED = 1000
 """At most so many segments of each set are shown to the discriminator, spread evenly over it."""
 
 
-@metric("discriminator", title="The model's discriminator", headline=False)
+@metric("discriminator", title="The model's discriminator", group="separability")
 def discriminator(given: EvaluationInput) -> MetricResult:
     """Share of each set called real at 0.5, the gap between training and held-out, and the AUC of membership."""
     if given.judge is None:
         return MetricResult()
-    scores, draws, result = {}, {}, MetricResult()
-    for done, (name, each) in enumerate(given.every_set.items()):
-        report(given.progress, done, len(given.every_set), "Asking the discriminator")
-        shown = spread(len(each), JUDGED)
-        scores[name] = np.asarray(given.judge.realness(each.hu[shown]), np.float64)
-        draws[name] = resampling_of(each.take(shown))
-        result.columns[name] = {"realness": np.full(len(each), np.nan)}
-        result.columns[name]["realness"][shown] = scores[name]
+    result, ways = MetricResult(), {"": given.judge.realness, "_batchwise": given.judge.batchwise}
+    shown = {name: spread(len(each), JUDGED) for name, each in given.every_set.items()}
+    draws = {name: resampling_of(given.every_set[name].take(rows)) for name, rows in shown.items()}
+    for done, (way, realness) in enumerate(ways.items()):
+        if realness is None:
+            continue
+        scores = {}
+        for further, (name, each) in enumerate(given.every_set.items()):
+            report(given.progress, done * len(shown) + further, 2 * len(shown), "Asking the discriminator")
+            scores[name] = np.asarray(realness(each.hu[shown[name]]), np.float64)
+            column = np.full(len(each), np.nan)
+            column[shown[name]] = scores[name]
+            result.columns.setdefault(name, {})[f"realness{way}"] = column
+        result.figures |= {f"{name}{way}": figure for name, figure in _figures(given, scores, draws).items()}
+    result.warnings += _warnings(result.figures)
+    return result
+
+
+def _figures(given: EvaluationInput, scores: dict[str, np.ndarray], draws: dict[str, Resampling]) -> dict[str, Figure]:
+    figures = {}
     for name, found in scores.items() if given.judge.absolute else ():
         called = (found >= 0.5).astype(float)
         published = {"published": PUBLISHED[name]} if given.held_out or name != "real" else {}
-        result.figures[f"{name}_called_real"] = figure_of(
+        figures[f"{name}_called_real"] = figure_of(
             lambda w, c=called: w @ c / w.sum(), [draws[name]], seed=given.seed, detail=published
         )
-    for name in list(scores)[1:]:
-        if name != "training":
-            result.figures[f"{name}_auc"] = auc_figure(
-                scores[name], scores["real"], [draws[name], draws["real"]], seed=given.seed
-            )
-    pair = [draws["training"], draws["real"]] if given.held_out else []
+    for name in [name for name in scores if name not in ("real", "training")]:
+        pair = [draws[name], draws["real"]]
+        figures[f"{name}_auc"] = auc_figure(scores[name], scores["real"], pair, seed=given.seed)
     if given.held_out:
-        result.figures["membership"] = auc_figure(scores["real"], scores["training"], pair[::-1], seed=given.seed)
-    if given.held_out and given.judge.absolute:
-        result.figures["gap"] = _gap(scores, pair, given.seed)
-    result.warnings += _warnings(result.figures)
-    return result
+        pair = [draws["real"], draws["training"]]
+        figures["membership"] = auc_figure(scores["real"], scores["training"], pair, seed=given.seed)
+        if given.judge.absolute:
+            figures["gap"] = _gap(scores, pair[::-1], given.seed)
+    return figures
 
 
 def _gap(scores: dict[str, np.ndarray], pair: list[Resampling], seed: int) -> Figure:
@@ -71,12 +80,13 @@ def _gap(scores: dict[str, np.ndarray], pair: list[Resampling], seed: int) -> Fi
 
 
 def _warnings(figures: dict[str, Figure]) -> list[str]:
-    gap, membership = figures.get("gap"), figures.get("membership")
-    if gap is not None and gap.value > OVERFITTED_GAP:
+    gaps = [figures[name].value for name in ("gap", "gap_batchwise") if name in figures]
+    if gaps and max(gaps) > OVERFITTED_GAP:
         return [
-            f"Over-fitted discriminator: it calls {100 * gap.value:.0f} points more of its training set real than of "
+            f"Over-fitted discriminator: it calls {100 * max(gaps):.0f} points more of its training set real than of "
             "held-out subjects (published: 41). What it says of synthetic segments is no measure of their quality."
         ]
+    membership = figures.get("membership")
     if membership is not None and membership.interval is not None and membership.interval[0] > 0.5:
         return [
             f"The discriminator tells training from held-out subjects (AUC {membership.value:.2f}), so its scores give "

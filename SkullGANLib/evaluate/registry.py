@@ -19,8 +19,18 @@ from pydantic import BaseModel, ConfigDict, Field
 from SkullGANLib.errors import InputError
 from SkullGANLib.progress import Progress
 
-MODULES = ("distributions", "asked", "discriminator", "nearest", "plots")
+MODULES = ("distributions", "asked", "discriminator", "nearest", "plots", "embedding")
 """Files of this package that register metrics, features or pictures, in the order of the report."""
+GROUPS = {
+    "distributions": "Distributions",
+    "separability": "Separability",
+    "memorisation": "Memorisation and privacy",
+    "fidelity": "Fidelity and diversity",
+    "conditions": "What was asked for",
+    "use": "Use",
+    "other": "Further figures",
+}
+"""Groups of metrics and pictures and their headings, in the order in which the page shows them."""
 UNKNOWN_SUBJECT = {"", "unknown"}
 DRAWN = ("synthetic", "artificial")
 """Kinds of data set whose segments are independent draws, of no subject."""
@@ -84,10 +94,13 @@ class Judge:
     Attributes:
         realness: (n, H, W) HU of one set to (n,) probabilities of being real.
         absolute: whether 0.5 parts real from generated; a relativistic discriminator knows only what is more real.
+        batchwise: the same with the statistics of each batch, as in training, where the network has BatchNorm. Its
+            running statistics are a blend of real and generated images, which moves all scores to one side.
     """
 
     realness: Callable[[np.ndarray], np.ndarray]
     absolute: bool = True
+    batchwise: Callable[[np.ndarray], np.ndarray] | None = None
 
 
 @dataclass
@@ -183,7 +196,7 @@ class MetricResult(BaseModel):
     """What a metric returns.
 
     Attributes:
-        name, title, unit: as registered.
+        name, title, unit, group, headline, highlights, aim: as registered.
         figures: by name, each with its own interval.
         warnings: whole sentences for the reader.
         left_out: whole sentences: what of this metric was not computed, and why.
@@ -196,6 +209,10 @@ class MetricResult(BaseModel):
     name: str = ""
     title: str = ""
     unit: str = ""
+    group: str = "other"
+    headline: bool = False
+    highlights: tuple[str, ...] = ()
+    aim: str = ""
     figures: dict[str, Figure] = Field(default_factory=dict)
     warnings: list[str] = Field(default_factory=list)
     left_out: list[str] = Field(default_factory=list)
@@ -216,6 +233,9 @@ class Registered:
         version: of a feature's extractor, part of its cache key: raise it when its numbers change.
         headline: whether a metric belongs in the first table of the report.
         default: whether it takes part when no metrics are named.
+        group: of a metric or picture: under which of ``GROUPS`` the page shows it.
+        highlights: names of the figures of a metric that decide, for the first table of the report.
+        aim: of a metric: in words, where its highlights should be.
     """
 
     name: str
@@ -226,6 +246,13 @@ class Registered:
     version: str = "1"
     headline: bool = False
     default: bool = True
+    group: str = "other"
+    highlights: tuple[str, ...] = ()
+    aim: str = ""
+
+    def __post_init__(self) -> None:
+        if self.group not in GROUPS:
+            raise ValueError(f"'{self.group}' is no group of the report: {', '.join(GROUPS)}.")
 
 
 METRICS: dict[str, Registered] = {}
@@ -241,9 +268,13 @@ def metric(
     needs: tuple[str, ...] = (),
     headline: bool = False,
     default: bool = True,
+    group: str = "other",
+    highlights: tuple[str, ...] = (),
+    aim: str = "",
 ) -> Callable[[Callable], Callable]:
     """Register ``function(given: EvaluationInput) -> MetricResult`` under ``name``."""
-    return _register(METRICS, Registered(name, len, title, unit, needs, headline=headline, default=default))
+    entry = Registered(name, len, title, unit, needs, "1", headline, default, group, highlights, aim)
+    return _register(METRICS, entry)
 
 
 def feature(name: str, *, version: str = "1") -> Callable[[Callable], Callable]:
@@ -251,12 +282,14 @@ def feature(name: str, *, version: str = "1") -> Callable[[Callable], Callable]:
     return _register(FEATURES, Registered(name, len, version=version))
 
 
-def picture(name: str, *, title: str, needs: tuple[str, ...] = ()) -> Callable[[Callable], Callable]:
+def picture(
+    name: str, *, title: str, needs: tuple[str, ...] = (), group: str = "other"
+) -> Callable[[Callable], Callable]:
     """Register ``function(given: EvaluationInput, results: dict[str, MetricResult], path: Path) -> None``.
 
     It writes a PNG at ``path``. ``needs`` names metrics here: without their results there is no picture.
     """
-    return _register(PICTURES, Registered(name, len, title, needs=needs))
+    return _register(PICTURES, Registered(name, len, title, needs=needs, group=group))
 
 
 def load_metrics() -> dict[str, Registered]:
@@ -291,8 +324,8 @@ def compute(entry: Registered, given: EvaluationInput) -> MetricResult:
         for each in given.sets:
             given.feature(name, each)
     result = entry.function(given)
-    known = {"name": entry.name, "title": entry.title, "unit": entry.unit, "seconds": time.perf_counter() - start}
-    return result.model_copy(update=known)
+    known = {key: getattr(entry, key) for key in ("name", "title", "unit", "group", "headline", "highlights", "aim")}
+    return result.model_copy(update=known | {"seconds": time.perf_counter() - start})
 
 
 def _register(where: dict[str, Registered], entry: Registered) -> Callable[[Callable], Callable]:

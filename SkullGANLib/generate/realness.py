@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ _BATCH = 128
 
 
 def discriminator_of(path: str | Path, device: str = "auto") -> Judge:
-    """The discriminator of a model as a judge of segments, in eval mode.
+    """The discriminator of a model as a judge of segments: in eval mode and, with BatchNorm, as in training.
 
     Args:
         path: model folder, run, or the name of a shipped model.
@@ -37,17 +39,21 @@ def discriminator_of(path: str | Path, device: str = "auto") -> Judge:
     discriminator, size = model.discriminator.to(where).eval(), family.network(**model.card.network).size
 
     @torch.inference_mode()
-    def realness(hu: np.ndarray) -> np.ndarray:
+    def judged(hu: np.ndarray, network: torch.nn.Module) -> np.ndarray:
         if hu.shape[1:] != (size, size):
             raise InputError(
                 f"The model judges segments of {size}x{size} pixels, these have {'x'.join(map(str, hu.shape[1:]))}.",
                 "Leave --model out, or give a model of that size.",
             )
-        found = np.empty(len(hu))
-        for start in range(0, len(hu), _BATCH):
-            images = torch.from_numpy(np.ascontiguousarray(hu[start : start + _BATCH], np.float32)).to(where)
+        found, batches = np.empty(len(hu)), -(-len(hu) // _BATCH)
+        for first in range(batches):  # neighbours are of one head: each batch takes from all over the set
+            part = slice(first, None, batches)
+            images = torch.from_numpy(np.ascontiguousarray(hu[part], np.float32)).to(where)
             unit = model.window.to_unit(images[:, None]).clamp(-1, 1)
-            found[start : start + _BATCH] = family.realness(discriminator, unit).double().cpu().numpy()
+            found[part] = family.realness(network, unit).double().cpu().numpy()
         return found
 
-    return Judge(realness, absolute=family.absolute)
+    if not any(isinstance(module, torch.nn.BatchNorm2d) for module in discriminator.modules()):
+        return Judge(partial(judged, network=discriminator), family.absolute)
+    in_training = copy.deepcopy(discriminator).train()  # a copy, since its running statistics change
+    return Judge(partial(judged, network=discriminator), family.absolute, partial(judged, network=in_training))
