@@ -224,8 +224,14 @@ def test_odd_segments_are_counted_in_words(real, tmp_path):
     hu[5, :, :24] = 0
     found = warnings_of(real, make(tmp_path / "odd", hu, kind="synthetic", subjects=0), tmp_path)
     assert "1 of 40 synthetic segments hold no bone" in found
+    assert "cuts bone off" not in found
     assert "1 of 40 synthetic segments do not span the width" in found
     assert "1 of 40 synthetic segments touch the top or bottom" in found
+
+
+def test_values_cut_off_by_a_window_are_warned_of(real, tmp_path):
+    cut = make(tmp_path / "cut", np.minimum(bands(40, 1), 1400), kind="synthetic", subjects=0)
+    assert "of the synthetic set sit at its largest value, 1400 HU" in warnings_of(real, cut, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -5,18 +5,22 @@ from __future__ import annotations
 import numpy as np
 
 from SkullGANLib.evaluate.bootstrap import FEW_SUBJECTS
-from SkullGANLib.evaluate.radiological import COLUMNS
-from SkullGANLib.evaluate.registry import UNKNOWN_SUBJECT, EvaluatedSet, EvaluationInput
+from SkullGANLib.evaluate.radiological import BONE_THRESHOLD_HU, COLUMNS
+from SkullGANLib.evaluate.registry import UNKNOWN_SUBJECT, EvaluatedSet, EvaluationInput, spread
 
 FEW_SEGMENTS = 100
+CUT_OFF, IN_SEGMENTS = 0.001, 0.1
+"""A window is said to cut bone off where more than this share of the bone pixels, in more than that share of the
+segments, sit at the largest value of all."""
+_LOOKED_AT = 500
 
 
 def check_sets(given: EvaluationInput) -> list[str]:
-    """Sentences on too few segments or subjects, subjects in both sets, odd kinds and segments that look wrong."""
+    """Sentences on too few segments or subjects, subjects in both sets, odd kinds, cut values and odd segments."""
     return [
         *_origin(given),
         *_subjects(given),
-        *(sentence for each in given.sets for sentence in _size(each)),
+        *(sentence for each in given.sets for sentence in _values(each)),
         *(sentence for each in given.sets for sentence in _content(given, each)),
     ]
 
@@ -81,10 +85,19 @@ def _subjects(given: EvaluationInput) -> list[str]:
     return found
 
 
-def _size(each: EvaluatedSet) -> list[str]:
-    if len(each) >= FEW_SEGMENTS:
-        return []
-    return [f"The {each.name} set has {len(each)} segments only; take at least {FEW_SEGMENTS}."]
+def _values(each: EvaluatedSet) -> list[str]:
+    found = []
+    if len(each) < FEW_SEGMENTS:
+        found.append(f"The {each.name} set has {len(each)} segments only; take at least {FEW_SEGMENTS}.")
+    hu = np.asarray(each.hu[spread(len(each), _LOOKED_AT)])
+    at_end = hu == max(hu.max(), BONE_THRESHOLD_HU)
+    share = at_end.sum() / max((hu > BONE_THRESHOLD_HU).sum(), 1)
+    if share > CUT_OFF and at_end.any((1, 2)).mean() > IN_SEGMENTS:
+        found.append(
+            f"{100 * share:.1f} % of the bone pixels of the {each.name} set sit at its largest value, {hu.max():g} HU: "
+            "its intensity window cuts bone off there."
+        )
+    return found
 
 
 def _content(given: EvaluationInput, each: EvaluatedSet) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from SkullGANLib.errors import InputError
 from SkullGANLib.evaluate.checks import check_split
+from SkullGANLib.evaluate.radiological import refuse_non_finite
 from SkullGANLib.evaluate.registry import EvaluatedSet, EvaluationInput, Judge
 from SkullGANLib.progress import Progress
 from SkullGANLib.segments.artificial import artificial_segments
@@ -54,6 +55,10 @@ def prepare_input(
             raise InputError(
                 f"The real segments have {sizes[0]} pixels, the {name} ones {sizes[1]}.", "Both need the same size."
             )
+        try:
+            refuse_non_finite(each.hu)
+        except InputError as error:
+            raise InputError(f"The {name} set: {error.message}", error.advice) from error
     if isinstance(real, SegmentDataset):
         warnings += check_split(real.table["subject"], real.table["split"])
         if training is None and parts["real"] == "test" and np.isin("train", real.table["split"]):
