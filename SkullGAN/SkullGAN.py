@@ -110,14 +110,24 @@ class SkullGANParameterNode:
     conditions: str = "{}"
     count: Annotated[int, WithinRange(1, 100_000)] = 64
     seed: Annotated[int, WithinRange(0, 2_147_483_647)] = 0
+    auditPath: str = ""
     syntheticPath: str = ""
     exportFormat: Annotated[str, Choice(["nrrd", "nii", "npy", "png", "dicom"])] = "nrrd"
     exportPath: str = ""
 
     realPath: str = ""
-    split: Annotated[str, Choice(["all", "train", "test"])] = "all"
+    split: Annotated[str, Choice(["auto", "all", "train", "test"])] = "auto"
     evaluatedPath: str = ""
+    controlPath: str = ""
+    artificial: bool = True
+    askDiscriminator: bool = True
     reportPath: str = ""
+
+    turingRealPath: str = ""
+    turingSyntheticPath: str = ""
+    turingCount: Annotated[int, WithinRange(2, 1000)] = 100
+    turingReader: str = ""
+    turingPath: str = ""
 
 
 class SkullGANWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):

@@ -99,6 +99,19 @@ def replace_file(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def cache_folder() -> Path:
+    """Where what can be computed again is kept: ``SKULLGAN_CACHE``, else the user's cache folder of the platform."""
+    named = os.environ.get("SKULLGAN_CACHE")
+    if named:
+        return Path(named)
+    home = Path.home()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "SkullGAN" / "Cache"
+    if sys.platform == "darwin":
+        return home / "Library" / "Caches" / "SkullGAN"
+    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "skullgan"
+
+
 def write_json(path: str | Path, value: Any) -> None:
     """Write ``value`` as indented UTF-8 JSON, in one step; NumPy numbers and arrays become plain ones.
 

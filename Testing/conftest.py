@@ -58,6 +58,14 @@ class Trial:
         return lps @ back[:3, :3].T + back[:3, 3]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory):
+    """Encoders that tests train stay out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SKULLGAN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def upright():
     return Trial(2, shape=(160, 225, 190), spacing_mm=(1.0, 1.0, 1.0))

@@ -12,29 +12,32 @@ import slicer_host
 desk = pytest.fixture(makeDesk)
 
 CHECKED = {f"{name}CheckBox": name for name in ("axial", "coronal", "sagittal", "temporal", "parietal", "frontal")}
-CHECKED |= {"occipitalCheckBox": "occipital", "plotCheckBox": "showLosses"}
+CHECKED |= {"occipitalCheckBox": "occipital", "plotCheckBox": "showLosses", "artificialCheckBox": "artificial"}
+CHECKED |= {"judgeCheckBox": "askDiscriminator"}
 VALUES = {  # widget: parameter, a value of it
     "intervalSlider": ("intervalMm", 6.2),
     "huOffsetSpinBox": ("huOffset", -1024),
     "imagesSpinBox": ("images", 12_345),
     "countSpinBox": ("count", 7),
     "seedSpinBox": ("seed", 99),
+    "turingCountSpinBox": ("turingCount", 30),
 }
 PATHS = ["scansPath", "datasetPath", "trainDataPath", "initPath", "pretrainPath", "runPath", "modelPath"]
-PATHS += ["syntheticPath", "exportPath", "realPath", "evaluatedPath", "reportPath"]
+PATHS += ["auditPath", "syntheticPath", "exportPath", "realPath", "evaluatedPath", "controlPath", "reportPath"]
+PATHS += ["turingRealPath", "turingSyntheticPath", "turingPath"]
 CHOICES = {  # widget: parameter, index, value
     "presetComboBox": ("preset", 1, "paper"),
     "familyComboBox": ("family", 1, "other"),
     "deviceComboBox": ("device", 2, "cuda:0"),
     "initComboBox": ("init", 1, "folder"),
     "formatComboBox": ("exportFormat", 3, "png"),
-    "splitComboBox": ("split", 2, "test"),
+    "splitComboBox": ("split", 3, "test"),
 }
 NODES = {
     "maskSelector": ("skullMask", "vtkMRMLSegmentationNode"),
     "headFrameSelector": ("headFrame", "vtkMRMLLinearTransformNode"),
 }
-ELSEWHERE = {"trainSettings", "volumes", "offeredVolume", "defaultsSet", "model", "conditions"}
+ELSEWHERE = {"turingReader", "trainSettings", "volumes", "offeredVolume", "defaultsSet", "model", "conditions"}
 
 
 def test_every_parameter_has_its_widget_in_these_tests():
@@ -231,7 +234,7 @@ def test_a_saved_scene_brings_everything_back(desk, load):
     for widget, (name, _) in NODES.items():
         assert getattr(ui, widget).currentNode().GetName() == f"saved {name}"
     assert [node.GetName() for node in ui.volumesSelector.checkedNodes()] == ["saved one", "saved two"]
-    assert (ui.presetComboBox.currentIndex, ui.deviceComboBox.currentIndex, ui.splitComboBox.currentIndex) == (1, 2, 2)
+    assert (ui.presetComboBox.currentIndex, ui.deviceComboBox.currentIndex, ui.splitComboBox.currentIndex) == (1, 2, 3)
 
 
 def test_what_a_saved_scene_asks_of_a_model_is_shown_and_asked(desk):
@@ -246,6 +249,7 @@ def test_what_a_saved_scene_asks_of_a_model_is_shown_and_asked(desk):
     scene.Import()
     desk.script("generate", "sys.exit(2)")
     desk.parameters.syntheticPath = str(desk.folder / "out")
+    desk.parameters.auditPath = ""
     desk.press(ui.generateButton)
     call = desk.calls("generate")[-1]
     assert [call[i + 1] for i, word in enumerate(call) if word == "--condition"] == ["sdr=0.4:0.5", "region=parietal"]

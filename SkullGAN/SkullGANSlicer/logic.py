@@ -16,7 +16,8 @@ from SkullGANLib.jobs import Job
 from . import inputs, scene, views
 from .inputs import openDataset
 from .results import PIXEL_MM, Preview, Run
-from .running import Finished, JobRunner
+from .running import Finished
+from .turing import VisualTests
 
 if TYPE_CHECKING:
     from SkullGANLib.segments.dataset import SegmentDataset
@@ -25,7 +26,7 @@ PLANES, REGIONS = ("axial", "coronal", "sagittal"), ("temporal", "parietal")
 PLACED_MM = 1.0  # thickness of a segment sent back into the head, so that a slice view that is a little off shows it
 
 
-class Logic(JobRunner):
+class Logic(VisualTests):
     """What the module can do, without its panel.
 
     Long work runs in a child process, one job at a time. With ``wait=True`` (the default) a call returns the result or
@@ -211,6 +212,8 @@ class Logic(JobRunner):
         conditions: Mapping[str, Any] | None = None,
         device: str = "auto",
         precision: str = "auto",
+        audit: Any = None,
+        copies: str = "refuse",
         overwrite: bool = False,
         wait: bool = True,
         finished: Finished | None = None,
@@ -224,6 +227,8 @@ class Logic(JobRunner):
             out: folder of the data set; a temporary one if not given.
             precision: float32, bfloat16 (faster, and a few HU off), or auto, which is what the device is built for.
             conditions: what to ask for, such as ``{"region": "temporal", "sdr": 0.45}``; a pair is a range.
+            audit: data set that the model was trained on, or a sequence of these, to look for copies of its segments.
+            copies: what to do about them: ``refuse``, ``drop``, or ``keep``, which marks them in the column ``copy``.
             device, overwrite, wait, finished: see ``prepare`` and ``train``.
 
         Returns:
@@ -240,6 +245,7 @@ class Logic(JobRunner):
             precision,
             *inputs.conditionFlags(conditions),
             *inputs.flags({"overwrite": overwrite}),
+            *inputs.auditArguments(audit, copies, self.temporary),
         ]
 
         def load(result: dict[str, Any]) -> tuple[Any, Any]:
@@ -280,6 +286,7 @@ class Logic(JobRunner):
         out: str | Path,
         *,
         format: str | None = None,
+        copies: str = "refuse",
         overwrite: bool = False,
         wait: bool = True,
         finished: Finished | None = None,
@@ -290,10 +297,12 @@ class Logic(JobRunner):
             data: data set, its folder, or a volume node of segments.
             out: file or folder.
             format: npy, nrrd, nii, png or dicom; from the suffix of ``out`` if not given.
+            copies: what to do about segments marked as copies of training segments: ``refuse``, ``drop`` or ``keep``.
             overwrite, wait, finished: see ``prepare``.
         """
         out = Path(out).expanduser()
-        arguments = ["dataset", "export", inputs.datasetFolder(data, self.temporary), out]
+        folder = inputs.withoutCopies(inputs.datasetFolder(data, self.temporary), copies, self.temporary)
+        arguments = ["dataset", "export", folder, out]
         arguments += inputs.flags({"format": format, "overwrite": overwrite})
         return self._run("Export", arguments, lambda result: out, wait, finished)
 
@@ -328,7 +337,14 @@ class Logic(JobRunner):
         synthetic: Any,
         out: str | Path | None = None,
         *,
-        split: str = "all",
+        training: Any = None,
+        control: Any = None,
+        artificial: Any = None,
+        model: str | Path | Run | None = None,
+        split: str = "auto",
+        metrics: Sequence[str] | None = None,
+        seed: int = 0,
+        device: str = "auto",
         overwrite: bool = False,
         wait: bool = True,
         finished: Finished | None = None,
@@ -338,27 +354,63 @@ class Logic(JobRunner):
         Args:
             real, synthetic: data set, its folder, a ``.npy`` array or a volume node of segments.
             out: report folder; a temporary one if not given.
-            split: part of the real set to compare with: all, train or test.
-            overwrite, wait, finished: see ``prepare``.
+            training: real segments that the model was trained on, where they are no part of ``real``.
+            control: segments of a model without pre-training.
+            artificial: set that fools the radiological figures; ``"auto"`` draws one.
+            model: model, run, or name of one that comes along, whose discriminator is to judge the sets.
+            split: part of the real set to compare with: all, train, test, or auto: test where it is split.
+            metrics: names; all that take part by default if not given.
+            seed: of the bootstrap and of the examples shown.
+            device, overwrite, wait, finished: see ``prepare`` and ``train``.
 
         Returns:
-            ``summary`` and ``segments`` to their table nodes, ``plots`` and ``pictures`` to lists of nodes, ``report``
-            to the path of ``report.html``, ``warnings`` to sentences to read before trusting a figure.
+            ``summary`` and ``segments`` to their table nodes, ``tables``, ``plots`` and ``pictures`` to lists of nodes,
+            ``highlights`` to the figures that decide and ``rows`` to the distributions, both in words, ``pairs`` to the
+            nearest neighbours for ``showPair``, ``report`` to the path of ``report.html``, ``warnings`` to sentences to
+            read before trusting a figure, ``left_out`` to what was not computed, and why.
         """
         out = self.temporary("report") if out is None else Path(out).expanduser()
-        folders = [inputs.datasetFolder(real, self.temporary), inputs.datasetFolder(synthetic, self.temporary)]
-        arguments = ["evaluate", "--real", folders[0], "--synthetic", folders[1], "--out", out, "--split", split]
-        arguments += inputs.flags({"overwrite": overwrite})
+        given = {"real": real, "synthetic": synthetic, "training": training, "control": control}
+        if not isinstance(artificial, str) or artificial != "auto":
+            given["artificial"] = artificial
+        sets = {name: inputs.datasetFolder(one, self.temporary) for name, one in given.items() if one is not None}
+        arguments: list[Any] = ["evaluate"]
+        for name, folder in sets.items():
+            arguments += [f"--{name}", folder]
+        arguments += ["--out", out, "--split", split]
+        if "artificial" not in sets and artificial is not None:
+            arguments += ["--artificial", "auto"]
+        if model is not None:
+            arguments += ["--model", model.model if isinstance(model, Run) else model, "--device", device]
+        for name in metrics or ():
+            arguments += ["--metric", name]
+        arguments += inputs.flags({"seed": seed or None, "overwrite": overwrite})
 
         def load(result: dict[str, Any]) -> dict[str, Any]:
             from .reports import showReport
 
-            tables = showReport(out, name=f"{inputs.nameOf(folders[1])} against {inputs.nameOf(folders[0])}")
+            name = f"{inputs.nameOf(sets['synthetic'])} against {inputs.nameOf(sets['real'])}"
+            seen = {"synthetic": sets["synthetic"], "training": sets.get("training", sets["real"])}
+            tables = showReport(out, name=name, sets={which: path.resolve() for which, path in seen.items()})
             tables["warnings"] = result.get("warnings", [])
             self.shown("report", tables)
             return tables
 
         return self._run("Evaluate", arguments, load, wait, finished)
+
+    def showPair(self, evaluated: Mapping[str, Any], position: int = 0) -> tuple[Any, Any, Any]:
+        """A synthetic segment, the nearest real one and their difference, side by side in the slice views.
+
+        Args:
+            evaluated: what ``evaluate`` has returned.
+            position: in the order of closeness; 0 is the closest pair.
+
+        Returns:
+            Three volume nodes, the same ones for every pair.
+        """
+        if evaluated.get("pairs") is None:
+            raise InputError("The report holds no nearest neighbours.", "Evaluate with the metric nearest.")
+        return evaluated["pairs"].show(position)
 
     # the machine ------------------------------------------------------------------------------------------------------
 

@@ -22,17 +22,20 @@ from .section_job import JobSection
 from .section_prepare import PrepareSection
 from .section_status import StatusSection
 from .section_train import TrainSection
+from .section_turing import TuringSection
+from .turing import MAKE, MARK
 from .widgets import Bindings
 from .words import withoutDashes
 
 ERROR_LINES = 40
-CANCELLABLE = ("Preview", "Prepare", "Train", "Generate", "Export", "Evaluate")  # jobs with a button in the panel
+CANCELLABLE = ("Preview", "Prepare", "Train", "Generate", "Export", "Evaluate", MAKE, MARK)  # with a button here
 FOLDERS = {
     "datasetPath": "segments",
     "runPath": "run",
     "syntheticPath": "synthetic",
     "exportPath": "export",
     "reportPath": "report",
+    "turingPath": "visual-test",
 }
 
 
@@ -57,7 +60,8 @@ class Panel:
         self.train = TrainSection(self)
         self.generate = GenerateSection(self)
         self.evaluate = EvaluateSection(self)
-        self.sections = [self.status, self.job, self.prepare, self.train, self.generate, self.evaluate]
+        self.turing = TuringSection(self)
+        self.sections = [self.status, self.job, self.prepare, self.train, self.generate, self.evaluate, self.turing]
         logic.started.connect(self.onJobStarted)
         if logic.busy:  # the module was reloaded while a job runs
             self.onJobStarted(logic.job)
@@ -95,6 +99,8 @@ class Panel:
     def setParameters(self, parameters: Any) -> None:
         """Work with another parameter node, or with none."""
         self.parameters = parameters
+        for section in self.sections if parameters is None else ():
+            section.pause()
         self.update()
 
     def forgetResults(self) -> None:

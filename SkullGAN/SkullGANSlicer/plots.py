@@ -13,6 +13,8 @@ from SkullGANLib.errors import InputError
 
 from .scene import COLOURS, lockedTable, putInFolder, showTable
 
+POINT_SIZE = 5.0
+
 
 def showLines(
     x: np.ndarray, series: Mapping[str, np.ndarray], *, name: str, xTitle: str, yTitle: str, folder: int = 0
@@ -41,6 +43,52 @@ def showLines(
     chart = _chart(name, xTitle, yTitle, folder)
     for line in series:
         _addLine(chart, table, xName, line, folder)
+    return chart
+
+
+def showBars(columns: Mapping[str, np.ndarray], *, name: str, yTitle: str, folder: int = 0) -> Any:
+    """Shares as bars, and lines to hold them against.
+
+    Args:
+        columns: the words below the bars, then the heights of the bars, then of each line, all of length n, 0 to 1.
+        name: title of the chart, and name of the nodes.
+        yTitle: what the bars are.
+        folder: made by ``makeFolder``.
+
+    Returns:
+        ``vtkMRMLPlotChartNode``, with a series node for the bars and for each line, and one table node.
+    """
+    table = showTable(columns, name=f"{name} table", folder=folder)
+    chart = _chart(name, "", yTitle, folder)
+    chart.SetYAxisRangeAuto(False)
+    chart.SetYAxisRange(0, 1)
+    words, bars, *_lines = columns
+    for column in list(columns)[1:]:
+        _addLine(chart, table, "", column, folder)
+        series = chart.GetNthPlotSeriesNode(chart.GetNumberOfPlotSeriesNodes() - 1)
+        series.SetLabelColumnName(words)
+        series.SetPlotType(series.PlotTypeBar if column == bars else series.PlotTypeLine)
+    return chart
+
+
+def showPoints(series: Mapping[str, tuple[np.ndarray, np.ndarray]], *, name: str, folder: int = 0) -> Any:
+    """Points on one chart, a colour for each group; the axes have no unit.
+
+    Args:
+        series: name in the legend to (n,) x and (n,) y.
+        name: title of the chart, and name of the nodes.
+        folder: made by ``makeFolder``.
+
+    Returns:
+        ``vtkMRMLPlotChartNode``, with a series node and a table node for each group.
+    """
+    chart = _chart(name, "", "", folder)
+    for group, (x, y) in series.items():
+        table = showTable({"x": x, group: y}, name=f"{name} {group} table", folder=folder)
+        points = _addLine(chart, table, "x", group, folder)
+        points.SetLineStyle(points.LineStyleNone)
+        points.SetMarkerStyle(points.MarkerStyleCircle)
+        points.SetMarkerSize(POINT_SIZE)
     return chart
 
 
@@ -113,7 +161,7 @@ def _chart(name: str, xTitle: str, yTitle: str, folder: int) -> Any:
     return chart
 
 
-def _addLine(chart: Any, table: Any, xName: str, line: str, folder: int) -> None:
+def _addLine(chart: Any, table: Any, xName: str, line: str, folder: int) -> Any:
     series = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", line)
     series.SetName(line)  # the legend shows it: not made unique by the scene
     series.SetAndObserveTableNodeID(table.GetID())
@@ -126,6 +174,7 @@ def _addLine(chart: Any, table: Any, xName: str, line: str, folder: int) -> None
     series.SetColor(*COLOURS[chart.GetNumberOfPlotSeriesNodes() % len(COLOURS)])
     chart.AddAndObservePlotSeriesNodeID(series.GetID())
     putInFolder(series, folder)
+    return series
 
 
 def _numbers(name: str, rows: int) -> vtk.vtkDoubleArray:

@@ -37,6 +37,9 @@ class Section:
     def update(self) -> None:
         """Bring buttons and tooltips up to date; called while there is a parameter node."""
 
+    def pause(self) -> None:
+        """The module is left, or the scene is about to be closed."""
+
     def forget(self) -> None:
         """The scene was closed."""
 

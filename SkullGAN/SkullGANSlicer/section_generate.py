@@ -16,7 +16,8 @@ from SkullGANLib.errors import SkullGANError
 from SkullGANLib.jobs import Job, JobState
 
 from . import views
-from .inputs import KIND_ATTRIBUTE, openDataset
+from .audit import askAboutCopies, auditWords, trainedOn
+from .inputs import KIND_ATTRIBUTE, copiesOf, openDataset
 from .section import FOLDER, Section
 from .widgets import fillChoices, fillTable
 from .words import heading, spoken
@@ -41,9 +42,10 @@ class GenerateSection(Section):
         self._conditionsBox: Any = None
         self._words = ""
         self._trained: list[Path] = []
+        self._offeredFor: tuple[Any, ...] = ()
         ui, bindings = self.ui, panel.bindings
         for widget, name in ((ui.modelPathLineEdit, "modelPath"), (ui.syntheticPathLineEdit, "syntheticPath"),
-                             (ui.exportPathLineEdit, "exportPath")):  # fmt: skip
+                             (ui.exportPathLineEdit, "exportPath"), (ui.auditPathLineEdit, "auditPath")):  # fmt: skip
             bindings.path(widget, name)
         bindings.choice(ui.modelComboBox, "model")
         ui.modelFileButton.clicked.connect(lambda checked=False: panel.browse("modelPath", _("Choose a model")))
@@ -69,6 +71,7 @@ class GenerateSection(Section):
         for widget in (self.ui.modelPathLineEdit, self.ui.modelFileButton):
             widget.enabled = parameters.model == FOLDER
         self._readCard()
+        self._offerAudit()
         why = self.panel.status.whyNoTorch() or self._why()
         self.startButton(self.ui.generateButton, "Generate", _("Generate"), why, _("Draw the segments into the scene."))
         why = "" if self._volume is not None else _("Generate segments first.")
@@ -83,18 +86,21 @@ class GenerateSection(Section):
 
     def forget(self) -> None:
         self._volume = None
+        self.ui.auditLabel.text = ""
         fillTable(self.ui.segmentsTable, {})
 
     def onGenerate(self) -> None:
         parameters = self.parameters
         if self.panel.mayReplace(parameters.syntheticPath, "dataset.json"):
             self.logic.generate(
-                self._modelPath(),
+                self.modelPath(),
                 count=parameters.count,
                 seed=parameters.seed,
                 out=parameters.syntheticPath,
                 conditions=self._asked(),
                 device=parameters.device,
+                audit=parameters.auditPath or None,
+                copies="keep" if parameters.auditPath else "refuse",
                 overwrite=True,
                 wait=False,
             )
@@ -103,8 +109,9 @@ class GenerateSection(Section):
         """Segments came into the scene, asked for here or in the console."""
         if what == "segments" and value[0].GetAttribute(KIND_ATTRIBUTE) not in ("real", "phantom"):
             self._volume = value[0]
-            table = openDataset(self._volume).table
-            names = [*SHOWN, *(name for name in table if name.startswith("asked_"))]
+            dataset = openDataset(self._volume)
+            table, self.ui.auditLabel.text = dataset.table, auditWords(dataset)
+            names = [*SHOWN, "copy", *(name for name in table if name.startswith("asked_"))]
             fillTable(self.ui.segmentsTable, {heading(name): table[name] for name in names if name in table})
             views.showVolume(self._volume)
             views.jumpToSlice(self._volume, 0)
@@ -121,8 +128,11 @@ class GenerateSection(Section):
         folder = Path(parameters.exportPath)
         folder.mkdir(parents=True, exist_ok=True)
         name = f"{parameters.exportFormat}-segments{SUFFIXES[parameters.exportFormat]}"
-        if self.panel.mayReplace(str(folder), name):
-            self.logic.export(self._volume, folder / name, format=parameters.exportFormat, overwrite=True, wait=False)
+        copies = askAboutCopies(copiesOf(openDataset(self._volume)))
+        if copies and self.panel.mayReplace(str(folder), name):
+            self.logic.export(
+                self._volume, folder / name, format=parameters.exportFormat, copies=copies, overwrite=True, wait=False
+            )
 
     def jobFinished(self, job: Job) -> None:
         if job.title == "Generate":
@@ -142,14 +152,15 @@ class GenerateSection(Section):
             parameters.model = choices[0][1]
         fillChoices(self.ui.modelComboBox, choices, parameters.model)
 
-    def _modelPath(self) -> str:
+    def modelPath(self) -> str:
+        """Folder or file of the model that is chosen."""
         return self.parameters.modelPath if self.parameters.model == FOLDER else self.parameters.model
 
     def _readCard(self) -> None:
         """Show what the model is and what it can be asked for; only when another one was chosen."""
         if self.panel.status.missing:  # a card cannot be read without them
             return
-        path = Path(self._modelPath() or "?")
+        path = Path(self.modelPath() or "?")
         cards = (os.path.join(path, "model.json"), os.path.join(path, "model", "model.json"))
         card = next(filter(os.path.isfile, cards), None)
         version = (str(path), os.path.getmtime(card) if card is not None else 0.0, self.parameters.conditions)
@@ -167,6 +178,17 @@ class GenerateSection(Section):
                 words = str(error)
         self.ui.modelLabel.text = self._words = words
         self._buildConditions(self._card.conditions if self._card is not None else {})
+
+    def _offerAudit(self) -> None:
+        """Check against a data set that the panel knows, where the model was trained on it; the user may empty it."""
+        parameters = self.parameters
+        paths = tuple(dict.fromkeys(filter(None, (parameters.trainDataPath, parameters.datasetPath))))
+        if self._card is None or self._offeredFor == (self._cardOf[:2], paths):
+            return
+        before, self._offeredFor = self._offeredFor, (self._cardOf[:2], paths)
+        offered = next((path for path in paths if trainedOn(self._card, path)), "")
+        if not parameters.auditPath or (before and parameters.auditPath in before[1]):
+            parameters.auditPath = self.ui.auditPathLineEdit.currentPath = offered
 
     def _buildConditions(self, conditions: dict[str, Any]) -> None:
         """One widget for each thing the model can be asked for."""
@@ -221,11 +243,13 @@ class GenerateSection(Section):
 
     def _why(self) -> str:
         parameters = self.parameters
-        path = self._modelPath()
+        path = self.modelPath()
         if not path:
             return _("Choose a model: train one, or give a folder.")
         if self._card is None and Path(path).suffix not in (".pth", ".pt"):
             return self.ui.modelLabel.text or _("There is no model in the folder that was chosen.")
+        if parameters.auditPath and not os.path.isfile(os.path.join(parameters.auditPath, "dataset.json")):
+            return _("The folder to check against holds no data set.")
         return "" if parameters.syntheticPath else _("Choose a folder for the synthetic data set.")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,11 @@ VIEW_MM = 80.0  # the square of 58 mm and some of what lies around it
 BONE_ROW = 18 / 128  # the middle of the bone in a segment: it begins at row 10 of 128 and is some 15 rows deep
 MARGIN = 1.05
 LAYOUT_NAMES = ("Red", "Green", "Yellow")
+SIDE_BY_SIDE = (
+    slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalView,
+    slicer.vtkMRMLLayoutNode.SlicerLayoutThreeOverThreeView,
+)
+"""Layouts with these three in a row."""
 
 
 def showVolume(volumeNode: Any, fit: bool = True) -> None:
@@ -41,10 +46,29 @@ def showVolume(volumeNode: Any, fit: bool = True) -> None:
             _fit(node, volumeNode, _toWorld(volumeNode, _middle(volumeNode)))
 
 
-def jumpToSlice(volumeNode: Any, k: int) -> None:
+def showSideBySide(volumeNodes: Sequence[Any]) -> None:
+    """Show up to three volumes, each whole and upright in a slice view of its own, next to each other.
+
+    Args:
+        volumeNodes: of the scene; for the red, the green and the yellow view.
+    """
+    application = getattr(slicer, "app", None)
+    manager = application.layoutManager() if application is not None else None
+    if manager is not None and manager.layout not in SIDE_BY_SIDE:
+        manager.setLayout(SIDE_BY_SIDE[0])
+    composites = {node.GetLayoutName(): node for node in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")}
+    for node, volumeNode in zip(_sliceNodes(), volumeNodes, strict=False):
+        composite = composites.get(node.GetLayoutName())
+        if composite is not None:
+            composite.SetBackgroundVolumeID(volumeNode.GetID())
+        _turnToAxial(node)
+        _fit(node, volumeNode, _toWorld(volumeNode, _middle(volumeNode)))
+
+
+def jumpToSlice(volumeNode: Any, k: int, fit: bool = False) -> None:
     """Show slice ``k`` of a volume of segments in the axial (red) view.
 
-    The view turns back to axial. It is centred and zoomed only where it would not show the slice.
+    The view turns back to axial. It is centred and zoomed only where it would not show the slice, or with ``fit``.
 
     Raises:
         InputError: the volume has no such slice.
@@ -59,7 +83,7 @@ def jumpToSlice(volumeNode: Any, k: int) -> None:
         _turnToAxial(node)
         turned = not np.allclose(before[:3, :3], slicer.util.arrayFromVTKMatrix(node.GetSliceToRAS())[:3, :3])
         offset = (centre - before[:3, 3]) @ before[:3, :2] - node.GetXYZOrigin()[:2]
-        if turned or (np.abs(offset) > np.array(node.GetFieldOfView()[:2]) / 2).any():
+        if fit or turned or (np.abs(offset) > np.array(node.GetFieldOfView()[:2]) / 2).any():
             _fit(node, volumeNode, centre)
         else:
             node.JumpSliceByOffsetting(*centre)

@@ -35,7 +35,7 @@ overwrite = click.option("--overwrite", is_flag=True, help="Replace a data set t
 
 @click.group()
 def dataset() -> None:
-    """Check, merge, split, filter, import and export segment data sets."""
+    """Check, audit, merge, split, filter, import and export segment data sets."""
 
 
 @dataset.command()
@@ -56,6 +56,36 @@ def check(path: Path, progress: Progress) -> None:
     if leaks := subjects_in_several_parts(found.table):
         names = ", ".join(leaks[:10]) + (" ..." if len(leaks) > 10 else "")
         click.echo(f"Note: {len(leaks)} subjects stand in more than one part of the split: {names}.")
+
+
+@dataset.command()
+@click.argument("path", type=folder)
+@click.option("--pairs", type=click.Path(path_type=Path), help="Also write the near-duplicates as a table (.csv).")
+@common.command
+def audit(path: Path, pairs: Path | None, progress: Progress) -> None:
+    """Look for leaks between the parts of the split data set PATH; exit code 1 where something is found.
+
+    No subject may stand in two parts, and no segment in one part have a copy in another, be it shifted, mirrored or
+    noised. Neighbouring slices of one head are no leak as long as they stand in one part.
+    """
+    from SkullGANLib.evaluate.leaks import find_leaks
+    from SkullGANLib.evaluate.registry import EvaluatedSet
+    from SkullGANLib.segments.dataset import SegmentDataset
+    from SkullGANLib.segments.table import write_table
+
+    opened = SegmentDataset.open(path, verify=True, progress=progress)
+    whole = EvaluatedSet("real", opened.hu, opened.fingerprint, opened.table, kind=opened.meta.kind)
+    found = find_leaks(whole, progress=progress)
+    progress.result(dataset=str(path), subjects=found.subjects, near_duplicates=len(found))
+    progress.close()
+    if pairs is not None:
+        write_table(pairs, found.pairs)
+    if found.yardstick.closest is None:
+        click.echo(f"Note: copies are told by their distance alone. {found.yardstick.why}")
+    if found:
+        raise InputError(" ".join(found.sentences()), "Split by subject, and leave one of each two copies out.")
+    parts = ", ".join(f"{name} {count}" for name, count in found.parts.items())
+    click.echo(f"No leak between the parts of {path}: {parts}.")
 
 
 @dataset.command()

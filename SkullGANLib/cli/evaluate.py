@@ -95,8 +95,18 @@ def _open(path: Path) -> Source:
 
 
 def _print(report: Report, out: Path) -> None:
-    from SkullGANLib.evaluate.page import HEADINGS, headline_rows, interval_words, number_words, p_words
+    from SkullGANLib.evaluate.summary import (
+        HEADINGS,
+        headline_rows,
+        highlight_words,
+        highlights,
+        interval_words,
+        number_words,
+        p_words,
+    )
 
+    for highlight in highlights(report):
+        click.echo(highlight_words(highlight))
     rows = [HEADINGS]
     for title, *figures in headline_rows(report):
         p = p_words(figures[2].detail["p"])
@@ -104,9 +114,9 @@ def _print(report: Report, out: Path) -> None:
         intervals = [f"({interval_words(figure)})" if figure.interval else "" for figure in figures]
         rows += [(title, *values[:3], p, values[3]), ("", *intervals[:3], "", intervals[3])]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    if len(rows) > 1:
-        for row in rows:
-            click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for row in rows if len(rows) > 1 else ():
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    if len(rows) > 1 or highlights(report):
         click.echo("In brackets: 95 % bootstrap intervals.")
     for warning in report.warnings:
         click.echo(f"Note: {warning}")

@@ -12,6 +12,7 @@ from SkullGANLib.errors import InputError
 from SkullGANLib.progress import Progress
 
 if TYPE_CHECKING:
+    from SkullGANLib.generate.audit import CopiesChoice
     from SkullGANLib.models.folder import Model
 
 
@@ -55,6 +56,21 @@ if TYPE_CHECKING:
 )
 @click.option("--slice-mm", default=3.1, show_default=True, help="Stated distance between the slices of a stack.")
 @click.option("--sheet", type=click.Path(path_type=Path), help="Also write a contact sheet (.png).")
+@click.option(
+    "--audit",
+    "against",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="DATASET",
+    help="Look for copies of segments of the data set that the model was trained on; may be repeated.",
+)
+@click.option(
+    "--copies",
+    default="refuse",
+    show_default=True,
+    type=click.Choice(["refuse", "drop", "keep"]),
+    help="What --audit does about copies: write nothing, leave them out, or mark them in a column.",
+)
 @click.option("--batch-statistics", is_flag=True, help="As the released code: each image depends on its batch.")
 @click.option("--overwrite", is_flag=True, help="Replace what is there already.")
 @common.command
@@ -72,6 +88,8 @@ def generate(
     precision: str,
     slice_mm: float,
     sheet: Path | None,
+    against: tuple[Path, ...],
+    copies: CopiesChoice,
     batch_statistics: bool,
     overwrite: bool,
     progress: Progress,
@@ -84,8 +102,14 @@ def generate(
     from SkullGANLib.generate.export import check_target, write_segments, write_sheet
     from SkullGANLib.generate.sample import generate_together
     from SkullGANLib.models.conditions import condition_values, encode, parse_conditions
+    from SkullGANLib.segments.dataset import SegmentDataset
 
     check_target(out, overwrite=overwrite)
+    sets = [SegmentDataset.open(path, verify=True) for path in against]
+    if copies != "refuse" and not sets:
+        raise InputError(
+            "--copies needs a data set to look for copies of.", "Give the one of the training with --audit."
+        )
     model = _open(folder, released, window_hu)
     with common.notes() as notes:
         values = condition_values(model.card, parse_conditions(conditions), count, seed=seed, first=first)
@@ -104,11 +128,21 @@ def generate(
     if hu is None:  # one of several processes, whose part the first one writes
         return
     options = {"seed": seed, "first": first, "slice_mm": slice_mm, "overwrite": overwrite}
+    audit = None
+    if sets:
+        from SkullGANLib.generate.audit import audited
+
+        hu, values, audit, found = audited(hu, values, model.card, sets, copies, first=first, progress=progress)
+        options |= found
+        notes += audit.notes
     path = write_segments(out, hu, model, conditions=values, **options, progress=progress)
     picture = None if sheet is None else write_sheet(sheet, hu, model)
-    progress.result(out=str(path), segments=count, seed=seed, notes=notes)
+    told = {} if audit is None else {"audit": audit.model_dump(mode="json"), "audited": audit.sentence()}
+    progress.result(out=str(path), segments=len(hu), seed=seed, notes=notes, **told)
     progress.close()
-    click.echo(f"{count} segments of {hu.shape[1]}x{hu.shape[2]} pixels: {path}")
+    for line in [] if audit is None else [audit.sentence(), *(f"Note: {note}" for note in audit.notes)]:
+        click.echo(line)
+    click.echo(f"{len(hu)} segments of {hu.shape[1]}x{hu.shape[2]} pixels: {path}")
     if picture is not None:
         click.echo(f"Picture: {picture}")
 

@@ -40,7 +40,7 @@ def agreement(asked: np.ndarray, found: np.ndarray, weights: np.ndarray) -> np.n
     return np.array([correlation, share @ np.abs(found - asked), share @ (found - asked)])
 
 
-@metric("asked", title="Asked for against measured", needs=("measures",))
+@metric("asked", title="Asked for against measured", needs=("measures",), group="conditions")
 def asked_metric(given: EvaluationInput) -> MetricResult:
     """Correlation, mean absolute error and bias of each figure that the synthetic segments were asked for."""
     result = MetricResult()
@@ -60,7 +60,12 @@ def asked_metric(given: EvaluationInput) -> MetricResult:
     return result
 
 
-@picture("asked.png", title="What the synthetic segments were asked for, and what is in them", needs=("asked",))
+@picture(
+    "asked.png",
+    title="What the synthetic segments were asked for, and what is in them",
+    needs=("asked",),
+    group="conditions",
+)
 def asked_picture(given: EvaluationInput, results: dict[str, MetricResult], path: Path) -> None:
     """A panel for each figure, a dot for each segment, and the line on which asked and measured agree."""
     pairs = asked_and_measured(given)

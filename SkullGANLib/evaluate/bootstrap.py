@@ -41,7 +41,12 @@ class Resampling:
 
 
 def bootstrap(
-    statistic: Callable[..., np.ndarray], resamplings: list[Resampling], *, seed: int = 0, repeats: int = REPEATS
+    statistic: Callable[..., np.ndarray],
+    resamplings: list[Resampling],
+    *,
+    seed: int = 0,
+    repeats: int = REPEATS,
+    centre: np.ndarray | None = None,
 ) -> np.ndarray | None:
     """Percentile bootstrap intervals at the 95 % level.
 
@@ -50,6 +55,8 @@ def bootstrap(
         resamplings: the sets, each drawn independently.
         seed: same seed, same interval.
         repeats: number of draws.
+        centre: (k,) numbers that the draws are moved to have as their mean, for statistics that resampling itself
+            moves to one side, such as a distance; as they are if not given.
 
     Returns:
         (k, 2) low and high; None where a set has nothing to resample.
@@ -57,6 +64,8 @@ def bootstrap(
     if any(resampling.by is None for resampling in resamplings):
         return None
     draws = np.array(list(_draws(statistic, resamplings, seed, repeats)))
+    if centre is not None:
+        draws += centre - np.nanmean(draws, axis=0)
     return np.nanquantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0).T
 
 

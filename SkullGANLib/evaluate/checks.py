@@ -18,7 +18,7 @@ _LOOKED_AT = 500
 def check_sets(given: EvaluationInput) -> list[str]:
     """Sentences on too few segments or subjects, subjects in both sets, odd kinds, cut values and odd segments."""
     return [
-        *_origin(given),
+        *check_origin(given),
         *_subjects(given),
         *(sentence for each in given.sets for sentence in _values(each)),
         *(sentence for each in given.sets for sentence in _content(given, each)),
@@ -38,7 +38,8 @@ def check_split(subjects: np.ndarray, split: np.ndarray) -> list[str]:
     ]
 
 
-def _origin(given: EvaluationInput) -> list[str]:
+def check_origin(given: EvaluationInput) -> list[str]:
+    """Sentences on what the sets say of themselves and does not fit what they were given as."""
     found = []
     if given.real.fingerprint == given.synthetic.fingerprint:
         found.append("Both sets are the same: this report compares a set with itself.")

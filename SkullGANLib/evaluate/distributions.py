@@ -132,7 +132,7 @@ def measures(given: EvaluationInput, of: EvaluatedSet) -> dict[str, Any]:
 def _register(name: str, title: str) -> None:
     unit = {**UNITS, "curvature_per_m": "1/m"}[name]
 
-    @metric(name, title=title, unit=unit, needs=("measures",), headline=name in HEADLINE)
+    @metric(name, title=title, unit=unit, needs=("measures",), headline=name in HEADLINE, group="distributions")
     def radiological(given: EvaluationInput) -> MetricResult:
         values = [given.feature("measures", each)[name] for each in given.sets]
         if name not in HEADLINE and min(np.isfinite(each).sum() for each in values) < 2:

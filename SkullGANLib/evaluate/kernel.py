@@ -53,10 +53,97 @@ def kernel_distance(features: np.ndarray, reference: np.ndarray) -> float:
     centre, spread = reference.mean(0), reference.std(0)
     spread = np.maximum(spread, max(_LEAST_SPREAD * float(np.sqrt((spread**2).mean())), 1e-12))
     x, y = (np.clip((part - centre).astype(np.float64) / spread, -_OUTLIER, _OUTLIER) for part in (features, reference))
-    kernel = [((a @ b.T) / a.shape[1] + 1) ** 3 for a, b in ((x, x), (y, y), (x, y))]
-    n, m = len(x), len(y)
-    within = [(k.sum() - np.trace(k)) / (count * (count - 1)) for k, count in ((kernel[0], n), (kernel[1], m))]
-    return float(sum(within) - 2 * kernel[2].mean())
+    return polynomial_kernel_distance(x, y)
+
+
+def polynomial_kernel_distance(
+    first: np.ndarray,
+    second: np.ndarray,
+    first_subjects: np.ndarray | None = None,
+    second_subjects: np.ndarray | None = None,
+) -> float:
+    """Unbiased squared kernel distance of features as they are, with the kernel (x y / d + 1)^3.
+
+    Args:
+        first, second: (n, d) and (m, d), at least 2 each.
+        first_subjects, second_subjects: see :class:`KernelComparison`.
+    """
+    comparison = KernelComparison(first, second, first_subjects, second_subjects)
+    return comparison.distance(np.ones(len(first)), np.ones(len(second)))
+
+
+class KernelComparison:
+    """The kernel distance of two sets as a function of weights; the kernel is computed once.
+
+    Args:
+        first, second: (n, d) and (m, d) features, at least 2 each.
+        first_subjects, second_subjects: pseudonyms, where known. Pairs of segments of one subject are then left out:
+            they are more alike than two draws are, so that the distance of few subjects would not be unbiased.
+    """
+
+    def __init__(
+        self,
+        first: np.ndarray,
+        second: np.ndarray,
+        first_subjects: np.ndarray | None = None,
+        second_subjects: np.ndarray | None = None,
+    ) -> None:
+        x, y = (np.asarray(part, np.float64) for part in (first, second))
+        self._within = [PairMean(_kernel(a, a), of) for a, of in ((x, first_subjects), (y, second_subjects))]
+        self._across = self._within[0].gather(self._within[1].gather(_kernel(x, y).T).T)
+
+    def distance(self, first: np.ndarray, second: np.ndarray) -> float:
+        """The distance, each segment counted as often as its weight says; segments of one subject weigh the same."""
+        a, b = (pairs.of_groups(w) for pairs, w in zip(self._within, (first, second), strict=True))
+        across = a @ self._across @ b / (first.sum() * second.sum())
+        return float(self._within[0].mean(first) + self._within[1].mean(second) - 2 * across)
+
+
+class PairMean:
+    """The mean over all pairs of different subjects as a function of weights; of different segments where unknown.
+
+    Args:
+        pairs: (n, n) a number for each pair of segments.
+        subjects: (n,) pseudonyms; None where unknown. A single subject counts as unknown.
+    """
+
+    def __init__(self, pairs: np.ndarray, subjects: np.ndarray | None = None) -> None:
+        groups = np.arange(len(pairs)) if subjects is None else np.unique(subjects, return_inverse=True)[1].reshape(-1)
+        if groups.max(initial=0) == 0:
+            groups = np.arange(len(pairs))
+        self._order = np.argsort(groups, kind="stable")
+        self._starts = np.flatnonzero(np.diff(groups[self._order], prepend=-1))
+        self._sizes = np.diff(self._starts, append=len(pairs))
+        self._sums = self.gather(self.gather(pairs).T)
+        np.fill_diagonal(self._sums, 0)
+
+    def gather(self, rows: np.ndarray) -> np.ndarray:
+        """(n, k) numbers of segments, added up to (groups, k)."""
+        return np.add.reduceat(rows[self._order], self._starts, axis=0)
+
+    def of_groups(self, weights: np.ndarray) -> np.ndarray:
+        """(n,) weights of segments to those of their groups, within which they are equal."""
+        return weights[self._order[self._starts]]
+
+    def mean(self, weights: np.ndarray) -> float:
+        """The mean; nan where the weights leave a single subject."""
+        weight = self.of_groups(weights)
+        counts = weight * self._sizes
+        pairs = counts.sum() ** 2 - counts @ counts
+        return float(weight @ self._sums @ weight / pairs) if pairs > 0 else np.nan
+
+
+def subset_deviation(first: np.ndarray, second: np.ndarray, *, seed: int = 0, subsets: int = 100) -> float:
+    """Standard deviation of the kernel distance over random subsets of at most 500 of each set, as KID is published."""
+    size, generator = min(500, len(first) // 2, len(second) // 2), np.random.default_rng(seed)
+    if size < 2:
+        return float("nan")
+    drawn = [[part[generator.choice(len(part), size, False)] for part in (first, second)] for _ in range(subsets)]
+    return float(np.std([polynomial_kernel_distance(*pair) for pair in drawn]))
+
+
+def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return (x @ y.T / x.shape[1] + 1) ** 3
 
 
 def _means(images: np.ndarray, cells: int) -> np.ndarray:

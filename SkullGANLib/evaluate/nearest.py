@@ -127,7 +127,7 @@ def _nothing() -> Nearest:
     return Nearest(np.empty(0, np.int64), np.empty(0), np.empty(0, bool))
 
 
-@metric("nearest", title="Nearest real segment", unit="HU")
+@metric("nearest", title="Nearest real segment", unit="HU", group="memorisation")
 def nearest_real(given: EvaluationInput) -> MetricResult:
     """Root mean square distance of each synthetic segment from the nearest segment a model may have seen."""
     found = find_nearest(given)

@@ -9,9 +9,9 @@ import numpy as np
 
 from SkullGANLib.evaluate.distributions import HEADLINE, MEASURES
 from SkullGANLib.evaluate.nearest import Nearest, find_nearest, matched
-from SkullGANLib.evaluate.page import p_words
 from SkullGANLib.evaluate.radiological import INTENSITY_THRESHOLD_HU
 from SkullGANLib.evaluate.registry import EvaluationInput, MetricResult, picture
+from SkullGANLib.evaluate.summary import p_words
 from SkullGANLib.segments.sheet import contact_sheet, write_png
 
 if TYPE_CHECKING:
@@ -28,18 +28,22 @@ COLOURS = {
     "unrealistic": "#b34a4a",
 }
 """Of the sets, in the order in which they are drawn."""
+WAYS = {"": "with its running statistics", "_batchwise": "with the statistics of each batch"}
+"""How a discriminator may be asked: end of the names of what it says, and the words for it."""
 WINDOW_HU = (0.0, 2700.0)
 DIFFERENCE_HU = 1000.0
 DPI = 150
 MARGIN_ROWS = 8
+MANY_SETS = 4
+"""From so many sets on, their names need more room than there is below their violins."""
 BINS, OUTSIDE = 40, 0.005  # of a histogram, and the share of each set left outside at either end
 
 
-@picture("violin.png", title="How the two sets are distributed", needs=HEADLINE)
+@picture("violin.png", title="How the sets are distributed", needs=HEADLINE, group="distributions")
 def violin_picture(given: EvaluationInput, results: dict[str, MetricResult], path: Path) -> None:
     """Three panels, a violin for each set, with quartiles (lines) and mean (dot)."""
     sets = len(results[HEADLINE[0]].columns)
-    figure = new_figure(10.5 if sets == 2 else 3 * (1 + 0.75 * sets), 4.5)
+    figure = new_figure(3 * max(3.5, 1.6 + 0.45 * sets), 4.5 if sets < MANY_SETS else 5)
     for axes, name in zip(figure.subplots(1, len(HEADLINE)), HEADLINE, strict=True):
         result = results[name]
         values = {each: result.columns[each][name] for each in COLOURS if each in result.columns}
@@ -47,6 +51,36 @@ def violin_picture(given: EvaluationInput, results: dict[str, MetricResult], pat
         unit = f" ({result.unit})" if result.unit else ""
         test = f"KS {ks.value:.2f}, p {p if p.startswith('<') else f'= {p}'}"
         draw_violins(axes, values, f"{MEASURES[name]}{unit}\n{test}")
+    save_figure(figure, path)
+
+
+@picture(
+    "discriminator.png",
+    title="What the model's discriminator takes for real",
+    needs=("discriminator",),
+    group="separability",
+)
+def discriminator_picture(given: EvaluationInput, results: dict[str, MetricResult], path: Path) -> None:
+    """A violin of each set's scores, and where 0.5 parts real from generated, the shares called real."""
+    result = results["discriminator"]
+    ways = [way for way in WAYS if f"realness{way}" in result.columns["real"]]
+    figure = new_figure(max(4.0, 1.1 + 0.95 * len(result.columns)) * len(ways), 4.8)
+    for axes, way in zip(np.atleast_1d(figure.subplots(1, len(ways))), ways, strict=True):
+        values = {each: result.columns[each][f"realness{way}"] for each in COLOURS if each in result.columns}
+        draw_violins(axes, values, WAYS[way] if len(ways) > 1 else "")
+        axes.set_ylabel("score, higher for real", fontsize=13)
+        called = {each: result.figures.get(f"{each}_called_real{way}") for each in values}
+        if not any(called.values()):
+            continue
+        axes.axhline(0.5, color="black", linewidth=1, linestyle="--")
+        axes.set_ylim(-0.03, 1.34)
+        axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
+        for position, share in enumerate(called.values()):
+            published = share.detail.get("published")
+            words = f"{100 * share.value:.0f} %" + (
+                "" if published is None else f"\npublished\n{100 * published:.0f} %"
+            )
+            axes.text(position, 1.32, words, ha="center", va="top", fontsize=11)
     save_figure(figure, path)
 
 
@@ -63,7 +97,8 @@ def draw_violins(axes: Axes, values: dict[str, np.ndarray], title: str) -> None:
         axes.hlines(median, position - 0.16, position + 0.16, color="black", linewidth=2)
         axes.plot(position, sample.mean(), "o", markersize=7, markerfacecolor="white", markeredgecolor="black")
     axes.set_title(title, fontsize=16, pad=10)
-    axes.set_xticks(range(len(values)), list(values), fontsize=15 if len(values) < 3 else 11)
+    many = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if len(values) >= MANY_SETS else {}
+    axes.set_xticks(range(len(values)), list(values), fontsize=13 if many else 15, **many)
     axes.tick_params(axis="y", labelsize=13)
     axes.set_xlim(-0.6, len(values) - 0.4)
     axes.locator_params(axis="y", nbins=5)
@@ -107,16 +142,20 @@ def _edges(samples: list[np.ndarray]) -> np.ndarray:
     return np.linspace(low, high, BINS + 1)
 
 
-@picture("nearest.png", title="Synthetic segments and their nearest real ones", needs=("nearest",))
+@picture(
+    "nearest.png", title="Synthetic segments and their nearest real ones", needs=("nearest",), group="memorisation"
+)
 def nearest_picture(given: EvaluationInput, results: dict[str, MetricResult], path: Path, *, rows: int = 4) -> None:
     """The closest pairs and some drawn at random: synthetic, nearest real, difference in HU."""
     found = find_nearest(given)
-    order = np.argsort(found.mse_hu2, kind="stable")
+    closeness, found = closest_pairs(given, results, found)
+    order = np.argsort(closeness, kind="stable")
     rows = min(rows, len(order))
     random = np.random.default_rng(given.seed).choice(len(order), rows, replace=False)
     chosen = np.concatenate([order[:rows], random])
     pairs = Nearest(found.index[chosen], found.mse_hu2[chosen], found.mirrored[chosen])
     synthetic, nearest = np.asarray(given.synthetic.hu[chosen], np.float32), matched(given.training.hu, pairs)
+    apart_hu = np.sqrt(((synthetic - nearest).astype(np.float64) ** 2).mean((1, 2)))
     images = np.stack([synthetic, nearest, synthetic - nearest], axis=1)[:, :, : _last_row(synthetic, nearest)]
 
     figure = new_figure(13.5, rows * (4.2 * images.shape[2] / images.shape[3] / 2 + 0.25) + 1.5)
@@ -129,7 +168,7 @@ def nearest_picture(given: EvaluationInput, results: dict[str, MetricResult], pa
             titles = (
                 f"synthetic {given.synthetic.rows[chosen[i]]}",
                 f"real {given.training.rows[pairs.index[i]]}{', mirrored' if pairs.mirrored[i] else ''}",
-                f"{np.sqrt(pairs.mse_hu2[i]):.0f} HU apart",
+                f"{apart_hu[i]:.0f} HU apart",
             )
             bone, _, difference = (_show(*each) for each in zip(axes, images[i], titles, (0, 0, 1), strict=True))
         _colour_bar(half, bone, grid[:, :2], "HU")
@@ -137,7 +176,27 @@ def nearest_picture(given: EvaluationInput, results: dict[str, MetricResult], pa
     save_figure(figure, path)
 
 
-@picture("montage.png", title="Real (left) beside synthetic (right), drawn at random")
+def closest_pairs(
+    given: EvaluationInput, results: dict[str, MetricResult], found: Nearest
+) -> tuple[np.ndarray, Nearest]:
+    """Which pairs are closest, and what each is a pair of.
+
+    Returns:
+        (M,) the closest are the smallest: of the ratios of the memorisation metric where it was computed, else of the
+        distances. And the pairs: a segment that is called a copy with the one it copies.
+    """
+    columns = results["memorisation"].columns["synthetic"] if "memorisation" in results else {}
+    if "copy_ratio" not in columns:
+        return found.mse_hu2, found
+    copied = (columns["copy"] == 1) & (columns["copy_row"] >= 0)
+    source = np.searchsorted(given.training.rows, np.maximum(columns["copy_row"], 0))
+    index = np.where(copied, source, found.index)
+    return columns["copy_ratio"], Nearest(
+        index, found.mse_hu2, np.where(copied, columns["copy_mirrored"] == 1, found.mirrored)
+    )
+
+
+@picture("montage.png", title="Real (left) beside synthetic (right), drawn at random", group="fidelity")
 def montage_picture(
     given: EvaluationInput, results: dict[str, MetricResult], path: Path, *, columns: int = 4, rows: int = 4
 ) -> None:

@@ -19,7 +19,22 @@ from pydantic import BaseModel, ConfigDict, Field
 from SkullGANLib.errors import InputError
 from SkullGANLib.progress import Progress
 
-MODULES = ("distributions", "asked", "discriminator", "nearest", "plots", "embedding")
+MODULES = (
+    "distributions",
+    "asked",
+    "discriminator",
+    "two_sample",
+    "nearest",
+    "memorisation",
+    "leaks",
+    "encoder",
+    "fidelity_metrics",
+    "inception",
+    "plots",
+    "embedding",
+    "reconstruction",
+    "downstream",
+)
 """Files of this package that register metrics, features or pictures, in the order of the report."""
 GROUPS = {
     "distributions": "Distributions",
@@ -296,7 +311,9 @@ def load_metrics() -> dict[str, Registered]:
     """Every registered metric by name, in the order of the report."""
     for module in MODULES:
         importlib.import_module(f"SkullGANLib.evaluate.{module}")
-    return METRICS
+    place = {f"SkullGANLib.evaluate.{module}": i for i, module in enumerate(MODULES)}
+    ordered = sorted(METRICS.values(), key=lambda entry: place.get(entry.function.__module__, len(place)))
+    return {entry.name: entry for entry in ordered}  # whichever of the files was imported first
 
 
 def choose_metrics(names: list[str] | tuple[str, ...] | None) -> list[Registered]:

@@ -51,6 +51,7 @@ class Picture(BaseModel):
 
     file: str
     title: str
+    group: str = "other"
 
 
 class Report(BaseModel):
@@ -201,7 +202,7 @@ def _draw(
     for done, entry in enumerate(pictures):
         report(progress, done, len(pictures), "Drawing")
         entry.function(given, results, folder / entry.name)
-    return [Picture(file=entry.name, title=entry.title) for entry in pictures]
+    return [Picture(file=entry.name, title=entry.title, group=entry.group) for entry in pictures]
 
 
 def _write_summary(path: Path, results: dict[str, MetricResult]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,6 +29,9 @@ def write_segments(
     seed: int,
     first: int = 0,
     conditions: Mapping[str, np.ndarray] | None = None,
+    images: np.ndarray | None = None,
+    columns: Mapping[str, np.ndarray] | None = None,
+    facts: Mapping[str, Any] | None = None,
     slice_mm: float = SLICE_MM,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -46,6 +49,9 @@ def write_segments(
         seed, first: they were drawn with.
         conditions: name to the (N,) values that the images were asked for; columns ``asked_...`` of a data set, else in
             the ``.json``.
+        images: (N,) number of each image, where some were left out; from ``first`` on if not given.
+        columns: further (N,) columns of a data set, else in the ``.json``.
+        facts: further facts, such as of an audit, for ``extra`` of a data set, else for the ``.json``.
         slice_mm: stated distance between the slices of a stack; neighbouring slices are no neighbours in any head.
         overwrite: whether what is there may be replaced.
         progress: told the segments written.
@@ -58,7 +64,7 @@ def write_segments(
     suffix = path.suffix.lower()
     if suffix == ".png":
         return write_sheet(path, hu, model)
-    origin = provenance(model, seed=seed, first=first)
+    origin = provenance(model, seed=seed, first=first) | dict(facts or {})
     if not suffix:
         SegmentDataset.create(
             path,
@@ -66,8 +72,9 @@ def write_segments(
             {
                 **_measures(hu, model.card.spacing_mm, progress),
                 "subject": np.full(len(hu), "synthetic"),
-                "image": first + np.arange(len(hu)),
+                "image": first + np.arange(len(hu)) if images is None else images,
                 **{f"asked_{name}": values for name, values in (conditions or {}).items()},
+                **(columns or {}),
             },
             kind="synthetic",
             spacing_mm=model.card.spacing_mm,
@@ -81,6 +88,9 @@ def write_segments(
         return path
     if conditions:
         origin["conditions"] = {name: values.tolist() for name, values in conditions.items()}
+    if images is not None:
+        origin["images"] = images.tolist()
+    origin |= {name: values.tolist() for name, values in (columns or {}).items()}
     loose = _in_memory(hu, model)
     if suffix == ".npy":
         export_npy(loose, path, progress=progress)
