@@ -19,8 +19,9 @@ def made(desk):
     from SkullGANLib.evaluate.turing import make_test
 
     hu = np.zeros((12, 128, 128), np.int16)
-    hu[:, 20:40] = np.linspace(300, 1500, 12).astype(np.int16)[:, None, None]
-    test, _ = make_test(hu[::2], hu[1::2] + np.int16(1), desk.folder / "made test", count=4, seed=1)
+    for number, image in enumerate(hu):
+        image[20 + number : 40] = 900
+    test, _ = make_test(hu[::2], hu[1::2], desk.folder / "made test", count=4, seed=1)
     copy = f'shutil.copytree({str(test.path)!r}, option("--out"))'
     desk.script("turing", f'{copy}\nsay(result={{"test": option("--out"), "notes": ["Mind this."]}})')
     return test.path

@@ -13,12 +13,15 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from SkullGANLib.errors import Cancelled, SkullGANError
+from SkullGANLib.errors import Cancelled, InputError, SkullGANError
 from SkullGANLib.jobs import EVENT_PREFIX
+
+if TYPE_CHECKING:
+    from SkullGANLib.evaluate.inputs import Source
 
 EXIT_FAILED, EXIT_CANCELLED = 1, 2
 
@@ -185,3 +188,15 @@ def notes() -> Iterator[list[str]]:
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = show
         yield told
+
+
+def open_segments(path: Path) -> Source:
+    """The segments that a command is given: a data set folder, verified, or a ``.npy`` array."""
+    from SkullGANLib.segments.arrays import open_npy
+    from SkullGANLib.segments.dataset import SegmentDataset
+
+    if path.suffix.lower() == ".npy":
+        return open_npy(path)
+    if path.is_file():
+        raise InputError(f"{path} is neither a data set folder nor a .npy array.", "Give one of the two.")
+    return SegmentDataset.open(path, verify=True)

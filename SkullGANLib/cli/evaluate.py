@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from SkullGANLib.cli import common
-from SkullGANLib.errors import InputError
 from SkullGANLib.progress import Progress
 
 if TYPE_CHECKING:
-    from SkullGANLib.evaluate.report import Report, Source
+    from SkullGANLib.evaluate.report import Report
 
 
 @click.command(short_help="Compare synthetic with real segments.")
@@ -62,12 +61,12 @@ def evaluate(
         from SkullGANLib.generate.realness import discriminator_of
 
     found = evaluate_datasets(
-        _open(real),
-        _open(synthetic),
+        common.open_segments(real),
+        common.open_segments(synthetic),
         out,
-        training=None if training is None else _open(training),
-        control=None if control is None else _open(control),
-        artificial=artificial if artificial in (None, "auto") else _open(Path(artificial)),
+        training=None if training is None else common.open_segments(training),
+        control=None if control is None else common.open_segments(control),
+        artificial=artificial if artificial in (None, "auto") else common.open_segments(Path(artificial)),
         judge=None if model is None else discriminator_of(model, device),
         split=split,
         metrics=list(metrics) or None,
@@ -81,17 +80,6 @@ def evaluate(
     )
     progress.close()
     _print(found, out)
-
-
-def _open(path: Path) -> Source:
-    from SkullGANLib.segments.arrays import open_npy
-    from SkullGANLib.segments.dataset import SegmentDataset
-
-    if path.suffix.lower() == ".npy":
-        return open_npy(path)
-    if path.is_file():
-        raise InputError(f"{path} is neither a data set folder nor a .npy array.", "Give one of the two.")
-    return SegmentDataset.open(path, verify=True)
 
 
 def _print(report: Report, out: Path) -> None:

@@ -91,14 +91,13 @@ def _make(
     key: Path | None,
     progress: Progress,
 ) -> VisualTest:
-    from SkullGANLib.cli.evaluate import _open
     from SkullGANLib.evaluate import turing as library
 
     if real is None or synthetic is None:
         raise InputError("A test needs both sets.", "Give --real and --synthetic.")
     test, notes = library.make_test(
-        _open(real),
-        _open(synthetic),
+        common.open_segments(real),
+        common.open_segments(synthetic),
         out,
         count=count,
         seed=seed,

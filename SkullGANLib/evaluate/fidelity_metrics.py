@@ -51,14 +51,18 @@ def frechet_result(
     given: EvaluationInput,
     features: Callable[[EvaluationInput, EvaluatedSet], np.ndarray],
     detail: dict[str, Any],
+    repeats: int = REPEATS,
 ) -> MetricResult:
-    """The Frechet distance of every pair on any features; ``detail`` goes to each figure."""
+    """The Frechet distance of every pair on any features; ``detail`` goes to each figure.
+
+    The time of each of the ``repeats`` of the bootstrap grows with the cube of the number of features.
+    """
 
     def compare(real: EvaluatedSet, other: EvaluatedSet) -> tuple[Callable, dict[str, Any]]:
         x, y = features(given, real), features(given, other)
         return lambda a, b: np.array([frechet_of_weights(x, y, a, b)]), {}
 
-    return _compared(given, ("distance",), compare, detail, (0, np.inf))
+    return _compared(given, ("distance",), compare, detail, (0, np.inf), repeats=repeats)
 
 
 @metric(
@@ -166,6 +170,7 @@ def _compared(
     detail: dict[str, Any],
     limits: tuple[float, float | list[float]] = (-np.inf, np.inf),
     least: int = 2,
+    repeats: int = REPEATS,
 ) -> MetricResult:
     """The figures ``parts`` of every pair of sets; of a distance also what it is more than its floor.
 
@@ -176,6 +181,7 @@ def _compared(
         detail: of all figures.
         limits: lowest and highest that the figures can be.
         least: segments that each set needs.
+        repeats: bootstrap draws; none for no intervals.
     """
     real, others = compared_sets(given)
     result = MetricResult(left_out=[] if given.held_out else [NO_FLOOR])
@@ -190,12 +196,13 @@ def _compared(
             )
             continue
         statistics[prefix], more = compare(real, other)
-        figures = _figures(given, statistics[prefix], [real, other], detail | more, limits)
+        figures = _figures(given, statistics[prefix], [real, other], detail | more, limits, repeats)
         names = [_figure_name(prefix, part, len(parts)) for part in parts]
         result.figures |= dict(zip(names, figures, strict=True))
     if parts == ("distance",) and {"", "floor"} <= set(statistics):
         sets, both = [real, others[""], others["floor"]], (statistics[""], statistics["floor"])
-        (result.figures["above_floor"],) = _figures(given, lambda a, b, c: both[0](a, b) - both[1](a, c), sets, detail)
+        above = _figures(given, lambda a, b, c: both[0](a, b) - both[1](a, c), sets, detail, repeats=repeats)
+        (result.figures["above_floor"],) = above
     result.warnings += _warnings(given, [real, *others.values()])
     return result
 
@@ -206,18 +213,19 @@ def _figures(
     sets: list[EvaluatedSet],
     detail: dict[str, Any],
     limits: tuple[float, float | list[float]] = (-np.inf, np.inf),
+    repeats: int = REPEATS,
 ) -> list[Figure]:
     """A figure for each number of a function of the weights of ``sets``."""
-    draws, count = [resampling_of(each) for each in sets], iter(range(REPEATS + 1))
+    draws, count = [resampling_of(each) for each in sets], iter(range(repeats + 1))
 
     def told(*weights: np.ndarray) -> np.ndarray:
-        report(given.progress, next(count), REPEATS, "Resampling")
+        report(given.progress, next(count), repeats, "Resampling")
         return statistic(*weights)
 
     values = told(*(np.ones(each.n) for each in draws))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # what is not finite has no interval
-        intervals = bootstrap(told, draws, seed=given.seed, repeats=REPEATS, centre=values)
+        intervals = bootstrap(told, draws, seed=given.seed, repeats=repeats, centre=values) if repeats else None
     if intervals is not None:
         intervals = intervals.T.clip(*limits).T
     found = []
