@@ -113,7 +113,7 @@ def test_the_report_shows_both_maps(tmp_path):
     written = evaluate_datasets(real, synthetic, tmp_path / "report", metrics=["tsne"])
     assert (tmp_path / "report" / "tsne.png").stat().st_size > 10_000
     assert "50 principal components" in next(each.title for each in written.pictures if each.file == "tsne.png")
-    heading = (tmp_path / "report" / "segments.csv").read_text().splitlines()[0]
+    heading = (tmp_path / "report" / "segments.csv").read_text(encoding="utf-8").splitlines()[0]
     assert heading.endswith("tsne_measures_x,tsne_measures_y,tsne_pixels_x,tsne_pixels_y")
 
 

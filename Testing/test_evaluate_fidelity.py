@@ -297,3 +297,17 @@ def test_inception_features_are_taken_only_where_they_are(halves, monkeypatch, t
     assert inception.WEIGHTS in result.left_out[0]
     assert not result.figures
     assert "frechet_inception" not in {entry.name for entry in registry.choose_metrics(None)}
+
+
+def test_with_inception_features_there_are_figures_without_intervals(halves, monkeypatch, tmp_path):
+    from SkullGANLib.evaluate import inception
+
+    monkeypatch.setitem(sys.modules, "torchvision", torch)
+    (tmp_path / "weights").touch()
+    monkeypatch.setattr(inception, "weights_at", lambda: tmp_path / "weights")
+    wide = registry.Registered("inception", lambda given, of: given.feature("encoded", of)[:, :8])
+    monkeypatch.setitem(registry.FEATURES, "inception", wide)
+    result = results_of(halves, ["frechet_inception"])["frechet_inception"]
+    assert set(result.figures) == {"distance", "floor", "control_distance", "idealised_distance", "above_floor"}
+    assert all(figure.interval is None and figure.value is not None for figure in result.figures.values())
+    assert any("no interval" in sentence for sentence in result.left_out)

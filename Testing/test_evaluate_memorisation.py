@@ -213,11 +213,11 @@ def test_the_report_names_copies_in_the_table_of_segments(tmp_path):
     table = {"subject": TRAINING[1]}
     real = SegmentDataset.create(tmp_path / "real", TRAINING[0], table, kind="real")
     evaluate_datasets(real, synthetic, tmp_path / "report", metrics=["memorisation", "nearest"])
-    lines = (tmp_path / "report" / "segments.csv").read_text().splitlines()
+    lines = (tmp_path / "report" / "segments.csv").read_text(encoding="utf-8").splitlines()
     names, row = lines[0].split(","), lines[1 + 60 + 4].split(",")
     values = dict(zip(names, row, strict=True))
     assert (values["copy"], values["copy_row"], values["nearest_row"]) == ("1", "9", "9")
-    metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())["metrics"]
+    metrics = json.loads((tmp_path / "report" / "metrics.json").read_text(encoding="utf-8"))["metrics"]
     assert metrics["memorisation"]["figures"]["copies"]["detail"]["flagged"] == 1
 
 

@@ -78,7 +78,7 @@ def test_a_report_is_a_whole_folder_that_reads_back(evaluated):
 
 
 def test_every_figure_says_its_number_seed_and_what_was_resampled(evaluated):
-    metrics = json.loads((evaluated[1] / "metrics.json").read_text())["metrics"]
+    metrics = json.loads((evaluated[1] / "metrics.json").read_text(encoding="utf-8"))["metrics"]
     assert list(metrics)[:3] == ["sdr", "thickness_mm", "intensity_hu"]
     for name in list(metrics)[:3]:
         figures = metrics[name]["figures"]
@@ -146,7 +146,7 @@ def test_histograms_count_what_was_measured():
 
 
 def test_the_page_needs_no_other_file_and_no_network(evaluated):
-    page = (evaluated[1] / "report.html").read_text()
+    page = (evaluated[1] / "report.html").read_text(encoding="utf-8")
     assert page.count("data:image/png;base64,") == len(evaluated[2].pictures) >= 3
     rest = re.sub(r"data:image/png;base64,[A-Za-z0-9+/=]+", "", page)
     assert not re.search(r"https?:|<script|<link|url\(|src=\"[^\"]", rest)
@@ -158,7 +158,8 @@ def test_the_same_seed_writes_the_same_bytes(evaluated, synthetic, tmp_path):
     for file in FILES - {"metrics.json", "report.html"}:
         assert (evaluated[1] / file).read_bytes() == (tmp_path / "again" / file).read_bytes(), file
     reports = [
-        re.sub(r'"seconds": [\d.e-]+', "", (f / "metrics.json").read_text()) for f in (evaluated[1], tmp_path / "again")
+        re.sub(r'"seconds": [\d.e-]+', "", (f / "metrics.json").read_text(encoding="utf-8"))
+        for f in (evaluated[1], tmp_path / "again")
     ]
     assert reports[0] == reports[1]
 

@@ -156,5 +156,7 @@ def test_the_command_takes_all_sets_and_a_model(tmp_path):
     result = CliRunner().invoke(evaluate, list(map(str, arguments)))
     assert result.exit_code == 0, result.output
     assert "Left out: No artificial set was given" in result.output
-    figures = json.loads((tmp_path / "report" / "metrics.json").read_text())["metrics"]["discriminator"]["figures"]
+    figures = json.loads((tmp_path / "report" / "metrics.json").read_text(encoding="utf-8"))["metrics"][
+        "discriminator"
+    ]["figures"]
     assert set(figures) == {"synthetic_auc", "control_auc"}

@@ -139,11 +139,11 @@ def test_neither_file_names_nor_sizes_nor_order_tell_them_apart(tmp_path):
 
 
 def test_nothing_in_the_folder_says_what_an_image_is(test):
-    facts = json.loads((test.path / "turing.json").read_text())
+    facts = json.loads((test.path / "turing.json").read_text(encoding="utf-8"))
     assert not any(isinstance(value, list) and len(value) > 2 for value in facts.values())
     for path in test.path.iterdir():
         assert SECRET.encode() not in path.read_bytes()
-    key = json.loads(key_path(test.path).read_text())
+    key = json.loads(key_path(test.path).read_text(encoding="utf-8"))
     assert key_path(test.path).parent == test.path.parent
     assert set(key) == {"format", "version", "note", "test", "secret"}  # no plain list to be seen by accident
     assert "readers must not have it" in key["note"]
@@ -209,14 +209,14 @@ def test_the_test_part_of_a_split_set_is_drawn_from_and_phantoms_are_called_so(t
     assert test.facts["sets"]["real"]["split"] == "test"
     assert test.facts["sets"]["real"]["sha256"] == real.fingerprint
     assert any("head phantoms" in note for note in notes)
-    assert "CT of head phantoms" in " ".join((test.path / "test.html").read_text().split())
+    assert "CT of head phantoms" in " ".join((test.path / "test.html").read_text(encoding="utf-8").split())
 
 
 # the page -------------------------------------------------------------------------------------------------------------
 
 
 def test_the_page_needs_nothing_but_itself_and_holds_the_images_in_one_block(test):
-    text = (test.path / "test.html").read_text()
+    text = (test.path / "test.html").read_text(encoding="utf-8")
     assert re.findall(r"(?:src|href)=\"(?!data:)[^\"]*\"|https?:|@import|url\(", text) == []
     assert "default-src 'none'" in text
     block = base64.b64decode(re.search(r'id="images">([^<]*)<', text)[1])
@@ -319,7 +319,7 @@ def test_answers_of_the_page_are_added_once_and_only_where_they_belong(test, tmp
     saved.write_text("test,reader,image,answer,seconds\n" + "\n".join(rows) + "\n")
     session, new = add_answers(test, saved)
     assert (new, session.image, Session(test, "b").done) == (4, None, 10)
-    saved.write_text(saved.read_text().replace("real", "synthetic"))
+    saved.write_text(saved.read_text(encoding="utf-8").replace("real", "synthetic"))
     with pytest.raises(InputError, match="other answers already, to 5 of these images"):
         add_answers(test, saved)
 
@@ -443,11 +443,11 @@ def test_the_result_is_written_as_json_csv_and_a_picture_with_the_published_figu
     answer_all(test, "b", np.arange(10) % 3 > 0)
     found = find_result(test, SECRET)
     write_result(test, found)
-    written = json.loads((test.path / "result.json").read_text())
+    written = json.loads((test.path / "result.json").read_text(encoding="utf-8"))
     assert (written["format"], written["published"]["accuracy"], written["published"]["readers"]) == (
         "skullgan-turing-result", 0.6, 4
     )  # fmt: skip
-    lines = (test.path / "result.csv").read_text().splitlines()
+    lines = (test.path / "result.csv").read_text(encoding="utf-8").splitlines()
     assert lines[0] == "reader,figure,value,low,high,n,resampled,p"
     assert [line.split(",")[:2] for line in lines[1:4]] == [
         ["a", "accuracy"], ["a", "sensitivity"], ["a", "specificity"]

@@ -134,7 +134,7 @@ def test_the_audit_travels_in_the_data_set_and_images_keep_their_numbers(tmp_pat
     write_segments(tmp_path / "kept", hu, model, seed=1, conditions=asked, **told)
     assert np.flatnonzero(SegmentDataset.open(tmp_path / "kept").table["copy"]).tolist() == COPIES
     write_segments(tmp_path / "kept.npy", hu, model, seed=1, **told)
-    beside = json.loads((tmp_path / "kept.npy.json").read_text())
+    beside = json.loads((tmp_path / "kept.npy.json").read_text(encoding="utf-8"))
     assert np.flatnonzero(beside["copy"]).tolist() == COPIES
     assert beside["audit"]["flagged"] == 2
 

@@ -29,6 +29,9 @@ def made(desk):
 
 def started(desk):
     """The panel with a test running for reader-1; gives the widgets."""
+    import slicer
+
+    slicer.app.layoutManager().setLayout(BEFORE)
     ui = desk.ready()
     ui.turingReaderLineEdit.text = "Reader-1"
     desk.press(ui.turingButton)
@@ -262,7 +265,7 @@ def test_saving_the_scene_during_a_test_leaves_the_image_out_and_the_test_runnin
     path = desk.folder / "scene.mrml"
     slicer.mrmlScene.SetURL(str(path))
     assert slicer.mrmlScene.Commit(str(path))
-    assert 'Volume" name="Visual test"' not in path.read_text()
+    assert 'Volume" name="Visual test"' not in path.read_text(encoding="utf-8")
     ui.turingSyntheticButton.click()
     assert session(desk).done == 2
     slicer.mrmlScene.Clear(0)

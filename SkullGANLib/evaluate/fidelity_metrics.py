@@ -219,7 +219,7 @@ def _figures(
     draws, count = [resampling_of(each) for each in sets], iter(range(repeats + 1))
 
     def told(*weights: np.ndarray) -> np.ndarray:
-        report(given.progress, next(count), repeats, "Resampling")
+        report(given.progress, next(count), max(repeats, 1), "Resampling")
         return statistic(*weights)
 
     values = told(*(np.ones(each.n) for each in draws))
