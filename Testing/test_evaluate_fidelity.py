@@ -92,8 +92,8 @@ def test_weights_count_as_copies_do():
 
 def test_pairs_of_one_subject_are_left_out():
     rng = np.random.default_rng(0)
-    pairs, subjects = rng.normal(size=(12, 12)), np.array(list("caabbbacbbca"))
-    weights = {"a": 2.0, "b": 1.0, "c": 3.0}
+    pairs, subjects = rng.normal(size=(12, 12)), np.array(list("caabdbacbbda"))
+    weights = {"a": 2.0, "b": 1.0, "c": 3.0, "d": 0.0}
     w = np.array([weights[s] for s in subjects])
     total = [
         (w[i] * w[j] * pairs[i, j], w[i] * w[j]) for i in range(12) for j in range(12) if subjects[i] != subjects[j]
@@ -101,7 +101,8 @@ def test_pairs_of_one_subject_are_left_out():
     expected = sum(t for t, _ in total) / sum(c for _, c in total)
     assert PairMean(pairs, subjects).mean(w) == pytest.approx(expected)
     alone = (pairs.sum() - np.trace(pairs)) / (12 * 11)
-    assert PairMean(pairs).mean(np.ones(12)) == PairMean(pairs, np.full(12, "a")).mean(np.ones(12))
+    for too_few in (np.full(12, "a"), np.resize(["a", "b", "c"], 12)):
+        assert PairMean(pairs).mean(np.ones(12)) == PairMean(pairs, too_few).mean(np.ones(12))
     assert PairMean(pairs).mean(np.ones(12)) == pytest.approx(alone)
     assert np.isnan(PairMean(pairs, subjects).mean((subjects == "b").astype(float)))
 
@@ -240,6 +241,16 @@ def test_one_subject_has_figures_but_no_interval(halves):
         for name, figure in result.figures.items():
             assert figure.value is not None
             assert figure.interval is None or name == "modes"
+
+
+def test_two_heads_give_no_distance_below_0_and_a_warning(halves):
+    hu = np.where(np.arange(120)[:, None, None] % 2, 1.2, 0.8) * halves.real.hu
+    result = results_of(EvaluationInput(set_of("real", hu, 2), halves.synthetic, 0.45), ["kernel"])["kernel"]
+    figure = result.figures["distance"]
+    assert figure.value > 0
+    assert figure.interval[1] > 0
+    assert figure.value == pytest.approx(figure.detail["with_pairs_of_one_head"])
+    assert any("fewer than 4 real heads is too high" in sentence for sentence in result.warnings)
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])

@@ -15,7 +15,13 @@ import numpy as np
 from SkullGANLib.evaluate.bootstrap import bootstrap, resampling_of
 from SkullGANLib.evaluate.encoder import encoder_of
 from SkullGANLib.evaluate.fidelity import NEIGHBOURS, Neighbourhoods, distances, frechet_of_weights
-from SkullGANLib.evaluate.kernel import KernelComparison, PairMean, polynomial_kernel_distance, subset_deviation
+from SkullGANLib.evaluate.kernel import (
+    LEAST_SUBJECTS,
+    KernelComparison,
+    PairMean,
+    polynomial_kernel_distance,
+    subset_deviation,
+)
 from SkullGANLib.evaluate.registry import EvaluatedSet, EvaluationInput, Figure, MetricResult, metric, spread
 from SkullGANLib.progress import report
 
@@ -85,7 +91,14 @@ def kernel(given: EvaluationInput) -> MetricResult:
             detail["sd_over_subsets"] = deviation
         return lambda a, b: np.array([found.distance(a, b)]), detail
 
-    return _compared(given, ("distance",), compare, {"encoder": encoder_name(given)})
+    result = _compared(given, ("distance",), compare, {"encoder": encoder_name(given)})
+    subjects = given.real.subjects
+    if result.figures and subjects is not None and len(np.unique(subjects)) < LEAST_SUBJECTS:
+        result.warnings.append(
+            f"The kernel distance of fewer than {LEAST_SUBJECTS} real heads is too high: it counts pairs of segments "
+            "of one head, which are more alike than those of two."
+        )
+    return result
 
 
 @metric(

@@ -7,6 +7,8 @@ import numpy as np
 CELLS, TEXTURE_CELLS = 16, 8  # of the grids on which brightness and texture are described
 
 _LEAST_SPREAD, _OUTLIER = 0.2, 5.0
+LEAST_SUBJECTS = 4
+"""With fewer, a mean over pairs of different subjects says nothing: of two subjects there is one such pair."""
 
 
 def layout_and_texture(images: np.ndarray) -> np.ndarray:
@@ -77,8 +79,9 @@ class KernelComparison:
 
     Args:
         first, second: (n, d) and (m, d) features, at least 2 each.
-        first_subjects, second_subjects: pseudonyms, where known. Pairs of segments of one subject are then left out:
-            they are more alike than two draws are, so that the distance of few subjects would not be unbiased.
+        first_subjects, second_subjects: pseudonyms, where known. Pairs of segments of one subject are then left out,
+            from ``LEAST_SUBJECTS`` on: they are more alike than two draws are, so that the distance of few subjects
+            would not be unbiased.
     """
 
     def __init__(
@@ -104,12 +107,12 @@ class PairMean:
 
     Args:
         pairs: (n, n) a number for each pair of segments.
-        subjects: (n,) pseudonyms; None where unknown. A single subject counts as unknown.
+        subjects: (n,) pseudonyms; None where unknown. Fewer than ``LEAST_SUBJECTS`` count as unknown.
     """
 
     def __init__(self, pairs: np.ndarray, subjects: np.ndarray | None = None) -> None:
         groups = np.arange(len(pairs)) if subjects is None else np.unique(subjects, return_inverse=True)[1].reshape(-1)
-        if groups.max(initial=0) == 0:
+        if groups.max(initial=0) + 1 < LEAST_SUBJECTS:
             groups = np.arange(len(pairs))
         self._order = np.argsort(groups, kind="stable")
         self._starts = np.flatnonzero(np.diff(groups[self._order], prepend=-1))
