@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 
 import numpy as np
@@ -12,6 +13,8 @@ from SkullGANLib.ct.phantom import LABELS, HeadPhantom
 from SkullGANLib.ct.volume import Volume
 from SkullGANLib.prepare.run import prepare_volume
 from SkullGANLib.prepare.skull import skull_mask
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # small networks gain nothing from a second thread, and lose much by load
 
 AT_1_MM = {"shape": (200, 240, 240), "spacing_mm": (1.0, 1.0, 1.0)}
 AT_2_MM = {"shape": (100, 120, 120), "spacing_mm": (2.0, 2.0, 2.0)}
