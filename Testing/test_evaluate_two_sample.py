@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from test_evaluate_encoder import porous_bands
 from test_evaluate_fidelity import set_of
 
@@ -54,6 +55,23 @@ def test_two_halves_of_one_distribution_are_not_told_apart(found):
 def test_the_artificial_set_is_caught(found):
     assert found.figures["artificial_auc"].value > 0.99
     assert not found.warnings
+
+
+def test_what_differs_in_its_grain_alone_is_caught():
+    """Same shapes and the same spread of HU, but noise that hangs together, which no mean would see."""
+    rng, hu = np.random.default_rng(3), bands(800, 5)
+    noise = rng.normal(0, 150, (2, *hu[:400].shape))
+    noise[1] = gaussian_filter(noise[1], (0, 0.8, 0.8))
+    noise[1] *= noise[0].std() / noise[1].std()
+    fine, coarse = (
+        np.where(part > 0, part + each, 0).round() for part, each in zip((hu[:400], hu[400:]), noise, strict=True)
+    )
+    given = EvaluationInput(
+        set_of("real", fine[:200], 10), set_of("synthetic", coarse), 0.45, training=set_of("training", fine[200:], 10)
+    )
+    figure = judged(given).figures["auc"]
+    assert figure.value > 0.95
+    assert figure.detail["accuracy"] > 0.85
 
 
 def test_figures_say_what_was_shown_and_asked(found):

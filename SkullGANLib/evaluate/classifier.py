@@ -18,13 +18,15 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 WIDTHS = (16, 32, 64, 96)
 BATCH = 64
-STEPS, EPOCHS = 600, 30
+STEPS, EPOCHS = 600, 100
 """At most so many steps, and for small sets so many times through what is shown."""
-CHECK, PATIENCE = 20, 6
+CHECK, PATIENCE = 40, 5
 """Steps between two looks at the loss on what is checked, and looks without a better one until training ends."""
+LEAST_GAIN = 0.002
+"""A loss lower by less than this is none to wait for."""
 RATE, DECAY = 1e-3, 1e-2
 MEMORY = 0.95
-"""Of the running average of the weights, which is what is checked and kept."""
+"""Of the running average of the weights, which is what is checked and kept, with normalisation of its own."""
 SHIFT_ROWS, SHIFT_COLUMNS = 2, 8
 """Largest shifts of a segment while training, in pixels of 128; the same for both sets."""
 MARGIN = 8
@@ -56,7 +58,7 @@ def train_classifier(
     import torch
     from torch import nn
     from torch.nn.functional import binary_cross_entropy_with_logits
-    from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+    from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
     for hu in (*shown, *checked, *asked):
         refuse_non_finite(hu)
@@ -66,7 +68,7 @@ def train_classifier(
     generator = torch.Generator().manual_seed(seed)
     with own_random_state(seed):
         network = nn.Sequential(*convolutions(WIDTHS), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(WIDTHS[-1], 1))
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(MEMORY), use_buffers=True)
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(MEMORY))
     optimizer = torch.optim.AdamW(network.parameters(), RATE, weight_decay=DECAY)
     batches = -(-len(images) // BATCH)
     steps = min(STEPS, EPOCHS * batches)
@@ -83,10 +85,11 @@ def train_classifier(
         optimizer.step()
         average.update_parameters(network)
         if (step + 1) % CHECK == 0 or step + 1 == steps:
+            update_bn(images.split(2 * BATCH), average)
             found = float(binary_cross_entropy_with_logits(_logits(average, trial), trial_truth))
-            waited += 1
+            waited = 0 if found < best_loss - LEAST_GAIN else waited + 1
             if found < best_loss:
-                best, best_loss, waited = copy.deepcopy(average.module), found, 0
+                best, best_loss = copy.deepcopy(average.module), found
             if waited == PATIENCE:
                 break
     return tuple(_logits(best, as_input(hu[:, rows], low, high)).double().numpy() for hu in asked)
