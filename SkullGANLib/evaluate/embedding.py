@@ -211,5 +211,5 @@ def tsne_picture(given: EvaluationInput, results: dict[str, MetricResult], path:
     counts = {name: np.isfinite(result.columns[name]["tsne_pixels_x"]).sum() for name in names}
     marks = [axes.plot([], [], "o", color=COLOURS[name], markersize=9)[0] for name in names]
     labels = [f"{name} ({count})" for name, count in counts.items()]
-    figure.legend(marks, labels, loc="outside lower center", ncols=len(names), fontsize=14, frameon=False)
+    figure.legend(marks, labels, loc="outside lower center", ncols=min(len(names), 3), fontsize=13, frameon=False)
     save_figure(figure, path)
