@@ -23,7 +23,7 @@ OVERFITTED_GAP = 0.10
 """A discriminator that calls this much more of its training set real than of held-out subjects knows it by heart."""
 
 
-JUDGED = 1000
+JUDGED = 800
 """At most so many segments of each set are shown to the discriminator, spread evenly over it."""
 
 
