@@ -60,7 +60,7 @@ def test_the_artificial_set_is_caught(found):
 def test_what_differs_in_its_grain_alone_is_caught():
     """Same shapes and the same spread of HU, but noise that hangs together, which no mean would see."""
     rng, hu = np.random.default_rng(3), bands(800, 5)
-    noise = rng.normal(0, 90, (2, *hu[:400].shape))
+    noise = rng.normal(0, 100, (2, *hu[:400].shape))
     noise[1] = gaussian_filter(noise[1], (0, 0.8, 0.8))
     noise[1] *= noise[0].std() / noise[1].std()
     fine, coarse = (
@@ -108,7 +108,7 @@ def test_number_format_and_intensity_window_do_not_give_a_set_away():
     clipped = fractions.clip(0, np.quantile(other.max((1, 2)), 0.3))
     assert auc(train_classifier(*parted(real, fractions))) == pytest.approx(0.5, abs=0.12)
     assert auc(train_classifier(*parted(real, clipped))) == pytest.approx(0.5, abs=0.12)
-    assert auc(train_classifier(*parted(real, other + (other > 0) * rng.normal(0, 90, other.shape)))) > 0.95
+    assert auc(train_classifier(*parted(real, other + (other > 0) * rng.normal(0, 100, other.shape)))) > 0.95
 
 
 def test_the_window_is_what_both_sets_share_and_rows_of_background_are_left_away():

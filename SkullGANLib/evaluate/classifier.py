@@ -20,7 +20,7 @@ WIDTHS = (16, 32, 64, 96)
 BATCH = 64
 STEPS, EPOCHS = 600, 100
 """At most so many steps, and for small sets so many times through what is shown."""
-CHECK, PATIENCE = 40, 5
+CHECK, PATIENCE = 40, 10
 """Steps between two looks at the loss on what is checked, and looks without a better one until training ends."""
 LEAST_GAIN = 0.002
 """A loss lower by less than this is none to wait for."""
