@@ -68,7 +68,8 @@ def two_sample(given: EvaluationInput) -> MetricResult:
         if other is not None:
             _test(given, result, name, real, _parted(other, given.seed))
     if _has_floor(given, result):
-        _test(given, result, "floor", real, _parted(given.real, given.seed))
+        training = _at_most(given.training, MOST_SHOWN * 2)
+        _test(given, result, "floor", _parted(training, given.seed), _parted(given.real, given.seed))
     found = result.figures.get("artificial_auc")
     if found is not None and found.value < CAUGHT:
         result.warnings.append(
