@@ -126,11 +126,13 @@ def write_json(path: str | Path, value: Any) -> None:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def write_tensors(path: str | Path, tensors: Mapping[str, torch.Tensor]) -> None:
+def write_tensors(
+    path: str | Path, tensors: Mapping[str, torch.Tensor], metadata: dict[str, str] | None = None
+) -> None:
     """Write a safetensors file that whoever may read its folder can read; its own writer keeps it to the owner."""
     from safetensors.torch import save_file
 
-    save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path)
+    save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path, metadata)
     os.chmod(path, os.stat(Path(path).parent).st_mode & 0o666)
 
 

@@ -80,6 +80,19 @@ def reset() -> None:
     setPyTorchUtils(False)
 
 
+def sliceLogics() -> dict:
+    """The logics of the red, green and yellow slice views of a fresh scene, by name, each of 300 x 200 pixels."""
+    import slicer
+
+    start(gui=False)
+    reset()
+    collection = slicer.app.applicationLogic().GetSliceLogics()
+    made = {logic.GetSliceNode().GetLayoutName(): logic for logic in map(collection.GetItemAsObject, range(3))}
+    for logic in made.values():
+        logic.GetSliceNode().SetDimensions(300, 200, 1)
+    return made
+
+
 def setTesting(enabled: bool) -> None:
     """What `slicer.app.testingEnabled()` says. Dialogs are recorded and answered either way."""
     _host.slicer.app._testing = enabled

@@ -22,13 +22,7 @@ SIZE = 32
 @pytest.fixture
 def slices():
     """The logics of the red, green and yellow slice views, by name."""
-    slicer_host.start(gui=False)
-    slicer_host.reset()
-    collection = slicer.app.applicationLogic().GetSliceLogics()
-    made = {logic.GetSliceNode().GetLayoutName(): logic for logic in map(collection.GetItemAsObject, range(3))}
-    for logic in made.values():
-        logic.GetSliceNode().SetDimensions(300, 200, 1)
-    return made
+    return slicer_host.sliceLogics()
 
 
 @pytest.fixture

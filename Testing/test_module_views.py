@@ -25,13 +25,9 @@ OBLIQUE = Rotation.from_euler("xyz", (20, -35, 50), degrees=True).as_matrix()
 @pytest.fixture
 def slices():
     """The logics of the red, green and yellow slice views, by name."""
-    slicer_host.start(gui=False)
-    slicer_host.reset()
-    collection = slicer.app.applicationLogic().GetSliceLogics()
-    made = {logic.GetSliceNode().GetLayoutName(): logic for logic in map(collection.GetItemAsObject, range(3))}
+    made = slicer_host.sliceLogics()
     for logic in made.values():
         node = logic.GetSliceNode()
-        node.SetDimensions(300, 200, 1)
         node.SetFieldOfView(250, 250 / 1.5, 1)
         node.SetXYZOrigin(0, 0, 0)
     return made

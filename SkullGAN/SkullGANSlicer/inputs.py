@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -156,6 +157,11 @@ def withoutCopies(folder: Path, copies: str, temporary: Callable[[str], Path]) -
             else "Nothing would be left to export.",
         )
     return dataset.select(~flagged, temporary("without copies")).path
+
+
+def holdsSegments(path: str) -> bool:
+    """Whether a path is a data set or an array."""
+    return os.path.isfile(os.path.join(path, "dataset.json")) or path.endswith(".npy")
 
 
 def copiesOf(dataset: SegmentDataset) -> np.ndarray:

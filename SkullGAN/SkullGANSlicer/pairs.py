@@ -140,13 +140,8 @@ def nearestPairs(segments: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def differenceColours() -> Any:
     """The colour table of difference maps, from blue over white to red; one for the whole scene."""
-    name, kind = "SkullGAN difference", "vtkMRMLColorTableNode"
-    colours = slicer.mrmlScene.GetFirstNode(name, kind)
-    if colours is None:
-        colours = slicer.mrmlScene.AddNewNodeByClass(kind, name)
-        colours.SetTypeToUser()
-        colours.SetNumberOfColors(SHADES)
-        for index, way in enumerate(np.linspace(-1, 1, SHADES)):
-            end = np.array(RED if way > 0 else BLUE)
-            colours.SetColor(index, f"{way * DIFFERENCE_HU[1]:+.0f} HU", *(1 - abs(way) * (1 - end)))
-    return colours
+    colours = {}
+    for way in np.linspace(-1, 1, SHADES):
+        end = np.array(RED if way > 0 else BLUE)
+        colours[f"{way * DIFFERENCE_HU[1]:+.0f} HU"] = 1 - abs(way) * (1 - end)
+    return scene.colourTable("SkullGAN difference", colours)

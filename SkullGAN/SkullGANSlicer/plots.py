@@ -64,8 +64,7 @@ def showBars(columns: Mapping[str, np.ndarray], *, name: str, yTitle: str, folde
     chart.SetYAxisRange(0, 1)
     words, bars, *_lines = columns
     for column in list(columns)[1:]:
-        _addLine(chart, table, "", column, folder)
-        series = chart.GetNthPlotSeriesNode(chart.GetNumberOfPlotSeriesNodes() - 1)
+        series = _addLine(chart, table, "", column, folder)
         series.SetLabelColumnName(words)
         series.SetPlotType(series.PlotTypeBar if column == bars else series.PlotTypeLine)
     return chart

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -237,7 +237,7 @@ def showPieces(table: Mapping[str, np.ndarray], *, name: str, spacing_mm: float,
     display.SetRepresentation(display.WireframeRepresentation)
     display.SetLighting(False)
     display.SetLineWidth(2)
-    display.SetAndObserveColorNodeID(_pieceColours().GetID())
+    display.SetAndObserveColorNodeID(colourTable("SkullGAN pieces", {"rejected": REJECTED, "kept": KEPT}).GetID())
     display.SetActiveScalar("kept", vtk.vtkAssignAttribute.CELL_DATA)
     display.SetScalarRangeFlag(display.UseManualScalarRange)
     display.SetScalarRange(0, 1)
@@ -368,14 +368,19 @@ def _plates(corner: np.ndarray, right: np.ndarray, down: np.ndarray, side_mm: fl
     return mesh, len(cells)
 
 
-def _pieceColours() -> Any:
-    """The colour table of ``showPieces``, one for the whole scene."""
-    name, kind = "SkullGAN pieces", "vtkMRMLColorTableNode"
-    colours = slicer.mrmlScene.GetFirstNode(name, kind)
-    if colours is None:
-        colours = slicer.mrmlScene.AddNewNodeByClass(kind, name)
-        colours.SetTypeToUser()
-        colours.SetNumberOfColors(2)
-        colours.SetColor(0, "rejected", *REJECTED)
-        colours.SetColor(1, "kept", *KEPT)
-    return colours
+def colourTable(name: str, colours: Mapping[str, Sequence[float]]) -> Any:
+    """A colour table, one of a name for the whole scene.
+
+    Args:
+        name: of the node.
+        colours: label to red, green and blue, 0 to 1, from the lowest value up.
+    """
+    kind = "vtkMRMLColorTableNode"
+    table = slicer.mrmlScene.GetFirstNode(name, kind)
+    if table is None:
+        table = slicer.mrmlScene.AddNewNodeByClass(kind, name)
+        table.SetTypeToUser()
+        table.SetNumberOfColors(len(colours))
+        for index, (label, colour) in enumerate(colours.items()):
+            table.SetColor(index, label, *colour)
+    return table

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from slicer.i18n import tr as _
 
+from .inputs import holdsSegments
 from .pairs import FLAG, RATIO
 from .reports import HIGHLIGHTS
 from .section import Section
@@ -127,11 +128,6 @@ class EvaluateSection(Section):
         if not any(os.path.isfile(os.path.join(path, *folder, DISCRIMINATOR)) for folder in ((), ("model",))):
             return _("The model that is chosen in section 3 comes without its discriminator.")
         return self.panel.status.whyNoTorch()
-
-
-def holdsSegments(path: str) -> bool:
-    """Whether a path is a data set or an array."""
-    return os.path.isfile(os.path.join(path, "dataset.json")) or path.endswith(".npy")
 
 
 def pairColumns(pairs: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from slicer.i18n import tr as _
 
 from SkullGANLib.jobs import Job, JobState
 
+from .inputs import holdsSegments
 from .section import Section
 from .turing import MAKE, MARK, ShownImage
 from .widgets import allow
@@ -216,7 +217,7 @@ class TuringSection(Section):
                 break
             if not path:
                 return _("Choose the {which} data set.").format(which=words)
-            if not os.path.isfile(os.path.join(path, "dataset.json")) and not path.endswith(".npy"):
+            if not holdsSegments(path):
                 return _("The folder of the {which} data set holds none.").format(which=words)
         return "" if parameters.turingReader.strip() else _("Give the reader a pseudonym.")
 

@@ -93,7 +93,8 @@ def _print(report: Report, out: Path) -> None:
         p_words,
     )
 
-    for highlight in highlights(report):
+    decisive = highlights(report)
+    for highlight in decisive:
         click.echo(highlight_words(highlight))
     rows = [HEADINGS]
     for title, *figures in headline_rows(report):
@@ -104,7 +105,7 @@ def _print(report: Report, out: Path) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows if len(rows) > 1 else ():
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    if len(rows) > 1 or highlights(report):
+    if len(rows) > 1 or decisive:
         click.echo("In brackets: 95 % bootstrap intervals.")
     for warning in report.warnings:
         click.echo(f"Note: {warning}")

@@ -75,46 +75,29 @@ def make(
     if (out / library.TEST_FILE).is_file() and reader is not None:
         test = library.VisualTest.open(out)
     else:
-        test = _make(real, synthetic, out, count, seed, split, spacing_mm, key, progress)
+        if real is None or synthetic is None:
+            raise InputError("A test needs both sets.", "Give --real and --synthetic.")
+        test, notes = library.make_test(
+            common.open_segments(real),
+            common.open_segments(synthetic),
+            out,
+            count=count,
+            seed=seed,
+            split=split,
+            spacing_mm=spacing_mm,
+            key=key,
+            progress=progress,
+        )
+        key = library.key_path(out) if key is None else key
+        progress.result(test=str(out), key=str(key), notes=notes)
+        progress.close()
+        click.echo(f"Test {test.id}: {test.counts[0]} real and {test.counts[1]} synthetic images in {out}.")
+        for note in notes:
+            click.echo(f"Note: {note}")
+        click.echo(f"Readers open {out / library.PAGE_FILE}, alone or with the whole folder. Keep {key} from them.")
+        click.echo(f"When they send their answers: skullgan turing add {out} answers-NAME.csv")
     if reader is not None:
         _open_page(test, reader)
-
-
-def _make(
-    real: Path | None,
-    synthetic: Path | None,
-    out: Path,
-    count: int,
-    seed: int,
-    split: str,
-    spacing_mm: float | None,
-    key: Path | None,
-    progress: Progress,
-) -> VisualTest:
-    from SkullGANLib.evaluate import turing as library
-
-    if real is None or synthetic is None:
-        raise InputError("A test needs both sets.", "Give --real and --synthetic.")
-    test, notes = library.make_test(
-        common.open_segments(real),
-        common.open_segments(synthetic),
-        out,
-        count=count,
-        seed=seed,
-        split=split,
-        spacing_mm=spacing_mm,
-        key=key,
-        progress=progress,
-    )
-    key = library.key_path(out) if key is None else key
-    progress.result(test=str(out), key=str(key), notes=notes)
-    progress.close()
-    click.echo(f"Test {test.id}: {test.counts[0]} real and {test.counts[1]} synthetic images in {out}.")
-    for note in notes:
-        click.echo(f"Note: {note}")
-    click.echo(f"Readers open {out / library.PAGE_FILE}, alone or with the whole folder. Keep {key} from them.")
-    click.echo(f"When they send their answers: skullgan turing add {out} answers-NAME.csv")
-    return test
 
 
 def _open_page(test: VisualTest, reader: str) -> None:

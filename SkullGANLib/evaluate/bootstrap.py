@@ -152,6 +152,23 @@ def figure_of(
     )
 
 
+def exact_share(count: int, of: int, *, resampled: str | None = None, detail: dict[str, Any] | None = None) -> Figure:
+    """A share of independent segments or answers, with its exact 95 % interval (Clopper and Pearson, 1934).
+
+    The interval holds where there are none, or nothing but, too.
+    """
+    from scipy.stats import binomtest
+
+    interval = binomtest(count, of).proportion_ci(LEVEL)
+    return Figure(
+        value=count / of,
+        interval=(float(interval.low), float(interval.high)),
+        n=of,
+        resampled=resampled,
+        detail=detail or {},
+    )
+
+
 def auc_figure(
     first: np.ndarray,
     second: np.ndarray,

@@ -7,6 +7,7 @@ import numpy as np
 from SkullGANLib.evaluate.bootstrap import FEW_SUBJECTS
 from SkullGANLib.evaluate.radiological import BONE_THRESHOLD_HU, COLUMNS
 from SkullGANLib.evaluate.registry import UNKNOWN_SUBJECT, EvaluatedSet, EvaluationInput, spread
+from SkullGANLib.segments.splits import subjects_in_several_parts
 
 FEW_SEGMENTS = 100
 CUT_OFF, IN_SEGMENTS = 0.001, 0.1
@@ -27,14 +28,13 @@ def check_sets(given: EvaluationInput) -> list[str]:
 
 def check_split(subjects: np.ndarray, split: np.ndarray) -> list[str]:
     """A sentence if subjects stand in more than one part of a data set; both arrays are (N,)."""
-    both = zip(subjects.tolist(), split.tolist(), strict=True)
-    pairs = {(subject, part) for subject, part in both if part and subject not in UNKNOWN_SUBJECT}
-    leaking = len(pairs) - len({subject for subject, _ in pairs})
+    several = subjects_in_several_parts({"subject": subjects, "split": split})
+    leaking = [subject for subject in several if subject not in UNKNOWN_SUBJECT]
     if not leaking:
         return []
     return [
-        f"Subject leak: {leaking} subjects of the real set stand in more than one of its parts, so its test part is "
-        "not held out."
+        f"Subject leak: {len(leaking)} subjects of the real set stand in more than one of its parts, so its test part "
+        "is not held out."
     ]
 
 

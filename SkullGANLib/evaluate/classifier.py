@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from SkullGANLib.evaluate.convolutions import as_input, convolutions, crops, mirrored_at_random, own_random_state
+from SkullGANLib.evaluate.convolutions import as_input, crops, mirrored_at_random, own_random_state, scorer, scores
 from SkullGANLib.evaluate.radiological import refuse_non_finite
 from SkullGANLib.progress import Progress, report
 
@@ -56,7 +56,6 @@ def train_classifier(
         InputError: pixels that are not finite.
     """
     import torch
-    from torch import nn
     from torch.nn.functional import binary_cross_entropy_with_logits
     from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
@@ -67,7 +66,7 @@ def train_classifier(
     trial, trial_truth = _labelled(checked, low, high, rows)
     generator = torch.Generator().manual_seed(seed)
     with own_random_state(seed):
-        network = nn.Sequential(*convolutions(WIDTHS), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(WIDTHS[-1], 1))
+        network = scorer(WIDTHS)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(MEMORY))
     optimizer = torch.optim.AdamW(network.parameters(), RATE, weight_decay=DECAY)
     batches = -(-len(images) // BATCH)
@@ -86,13 +85,13 @@ def train_classifier(
         average.update_parameters(network)
         if (step + 1) % CHECK == 0 or step + 1 == steps:
             update_bn(images.split(2 * BATCH), average)
-            found = float(binary_cross_entropy_with_logits(_logits(average, trial), trial_truth))
+            found = float(binary_cross_entropy_with_logits(scores(average, trial), trial_truth))
             waited = 0 if found < best_loss - LEAST_GAIN else waited + 1
             if found < best_loss:
                 best, best_loss = copy.deepcopy(average.module), found
             if waited == PATIENCE:
                 break
-    return tuple(_logits(best, as_input(hu[:, rows], low, high)).double().numpy() for hu in asked)
+    return tuple(scores(best, as_input(hu[:, rows], low, high)).double().numpy() for hu in asked)
 
 
 def common_window(sets: list[np.ndarray]) -> tuple[float, float, slice]:
@@ -129,11 +128,3 @@ def _shifted(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         most = max(1, most * images.shape[3] // 128)
         moves.append(torch.randint(-most, most + 1, (len(images),), generator=generator))
     return mirrored_at_random(crops(images, *moves, tuple(images.shape[2:])), generator)
-
-
-def _logits(network: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
-    import torch
-
-    network.eval()
-    with torch.no_grad():
-        return torch.cat([network(part)[:, 0] for part in images.split(2 * BATCH)])

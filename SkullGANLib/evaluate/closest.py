@@ -11,6 +11,7 @@ import numpy as np
 from SkullGANLib.errors import InputError
 from SkullGANLib.evaluate.radiological import refuse_non_finite
 from SkullGANLib.progress import Progress, report
+from SkullGANLib.segments.arrays import block_means
 
 BLUR_PX = 1.0
 """Of a Gaussian before anything is compared: of 20 HU of noise, 6 remain."""
@@ -223,11 +224,10 @@ def _surface_row(image: np.ndarray) -> int:
 
 def _cells(images: np.ndarray, down: int = 0, right: int = 0) -> np.ndarray:
     """(n, rows, columns) float32 means over squares of shifted images, inside the margins."""
-    n, height, width = images.shape
+    height, width = images.shape[1:]
     rows, columns = (height - 2 * REACH_PX) // CELL_PX, (width - 2 * MARGIN_PX) // CELL_PX
     top, left = REACH_PX - down, (width - columns * CELL_PX) // 2 - right
-    inner = images[:, top : top + rows * CELL_PX, left : left + columns * CELL_PX]
-    return inner.reshape(n, rows, CELL_PX, columns, CELL_PX).mean((2, 4))
+    return block_means(images[:, top : top + rows * CELL_PX, left : left + columns * CELL_PX], CELL_PX)
 
 
 def _best(looks: np.ndarray) -> np.ndarray:

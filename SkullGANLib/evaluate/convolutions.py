@@ -72,6 +72,22 @@ def convolutions(widths: tuple[int, ...]) -> torch.nn.Sequential:
     return nn.Sequential(*blocks)
 
 
+def scorer(widths: tuple[int, ...]) -> torch.nn.Sequential:
+    """A network of such blocks that gives each image one number, (n, 1): the log odds of a class."""
+    from torch import nn
+
+    return nn.Sequential(convolutions(widths), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], 1))
+
+
+def scores(network: torch.nn.Module, images: torch.Tensor, batch: int = 128) -> torch.Tensor:
+    """(n,) numbers that a ``scorer`` gives images, in use and not in training."""
+    import torch
+
+    network.eval()
+    with torch.no_grad():
+        return torch.cat([network(part)[:, 0] for part in images.split(batch)])
+
+
 @contextmanager
 def own_random_state(seed: int) -> Iterator[None]:
     """Draw first weights from ``seed`` within the block and leave the random state of torch as it was."""

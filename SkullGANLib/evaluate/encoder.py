@@ -26,7 +26,7 @@ from SkullGANLib.evaluate.convolutions import (
     own_random_state,
 )
 from SkullGANLib.evaluate.registry import EvaluatedSet, EvaluationInput, feature, spread
-from SkullGANLib.files import cache_folder, replace_file
+from SkullGANLib.files import cache_folder, replace_file, write_tensors
 from SkullGANLib.progress import Progress, report
 
 if TYPE_CHECKING:
@@ -127,7 +127,8 @@ def train_encoder(hu: np.ndarray, *, seed: int = 0, progress: Progress | None = 
     import torch
     from torch import nn
 
-    images = as_input(hu[spread(len(hu), IMAGES)])
+    hu = hu[spread(len(hu), IMAGES)]
+    images = as_input(hu)
     batch = min(BATCH, max(8, len(images)))
     steps = min(STEPS, EPOCHS * -(-len(images) // batch))
     generator = torch.Generator().manual_seed(seed)
@@ -149,7 +150,7 @@ def train_encoder(hu: np.ndarray, *, seed: int = 0, progress: Progress | None = 
         loss.backward()
         optimizer.step()
         schedule.step()
-    found = _pooled(network, hu[spread(len(hu), IMAGES)], progress)
+    found = _pooled(network, hu, progress)
     deviation = found.std(0, correction=0)
     least = max(_LEAST_SPREAD * float(deviation.square().mean().sqrt()), 1e-6)
     moments = {"mean": found.mean(0), "spread": deviation.clamp_min(least)}
@@ -234,11 +235,9 @@ def _encoder(weights: dict[str, torch.Tensor]) -> Encoder:
 
 
 def _store(path: Path, encoder: Encoder) -> None:
-    from safetensors.torch import save_file
-
     try:
         with replace_file(path) as temporary:
-            save_file(encoder.weights, temporary, metadata={"sha256": encoder.hash})
+            write_tensors(temporary, encoder.weights, {"sha256": encoder.hash})
     except (OSError, ResourceError):
         pass  # the next evaluation trains it again
 

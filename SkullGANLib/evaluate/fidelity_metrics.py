@@ -22,7 +22,7 @@ from SkullGANLib.evaluate.kernel import (
     polynomial_kernel_distance,
     subset_deviation,
 )
-from SkullGANLib.evaluate.registry import EvaluatedSet, EvaluationInput, Figure, MetricResult, metric, spread
+from SkullGANLib.evaluate.registry import EvaluatedSet, EvaluationInput, Figure, MetricResult, metric
 from SkullGANLib.progress import report
 
 MOST = 2500
@@ -153,13 +153,13 @@ def compared_sets(given: EvaluationInput) -> tuple[EvaluatedSet, dict[str, Evalu
     The synthetic set has the prefix "", the training segments "floor"; these two have equal numbers of segments.
     """
     n = min(len(given.synthetic), MOST, *([len(given.training)] if given.held_out else []))
-    others = {"": _at_most(given.synthetic, n)}
+    others = {"": given.synthetic.at_most(n)}
     if given.held_out:
-        others["floor"] = _at_most(given.training, n)
+        others["floor"] = given.training.at_most(n)
     for each in (given.control, given.idealised, given.unrealistic):
         if each is not None:
-            others[each.name] = _at_most(each, min(n, len(each)))
-    return _at_most(given.real, MOST), others
+            others[each.name] = each.at_most(n)
+    return given.real.at_most(MOST), others
 
 
 def encoded_features(given: EvaluationInput, of: EvaluatedSet) -> np.ndarray:
@@ -170,10 +170,6 @@ def encoded_features(given: EvaluationInput, of: EvaluatedSet) -> np.ndarray:
 def encoder_name(given: EvaluationInput) -> str:
     """Beginning of the hash of the encoder's weights."""
     return encoder_of(given).hash[:16]
-
-
-def _at_most(each: EvaluatedSet, n: int) -> EvaluatedSet:
-    return each if len(each) <= n else each.take(spread(len(each), n))
 
 
 def _compared(

@@ -45,6 +45,41 @@ def prepare_input(
     if not isinstance(artificial, str):
         sources["artificial"] = artificial
     sources = {name: source for name, source in sources.items() if source is not None}
+    sets, chosen_mm, warnings = comparable_sets(sources, split=split, spacing_mm=spacing_mm)
+    if training is None and sets["real"].split == "test" and np.isin("train", real.table["split"]):
+        sets["training"] = _as_set("training", real, "train")
+    given = EvaluationInput(
+        sets["real"],
+        sets["synthetic"],
+        chosen_mm,
+        seed,
+        training=sets.get("training"),
+        control=sets.get("control"),
+        judge=judge,
+        progress=progress,
+    )
+    if artificial is not None:
+        halves = _drawn(given) if isinstance(artificial, str) else _halves(sets["artificial"])
+        given.idealised, given.unrealistic = halves
+    return given, warnings, _missing(given)
+
+
+def comparable_sets(
+    sources: Mapping[str, Source], *, split: str = "auto", spacing_mm: float | None = None
+) -> tuple[dict[str, EvaluatedSet], float, list[str]]:
+    """Sets that fit each other, of the real one the part to compare with.
+
+    Args:
+        sources: name to data set or array; one of them is "real".
+        split, spacing_mm: as in ``report.evaluate_datasets``.
+
+    Returns:
+        The sets by name, their pixel size in mm, and warnings about what was chosen.
+
+    Raises:
+        InputError: another spacing, background or size, pixels that are not finite, no such part.
+    """
+    real = sources["real"]
     chosen_mm, warnings = _common_spacing(sources, spacing_mm)
     _check_backgrounds(sources)
     parts = dict.fromkeys(sources, "all") | {"real": _part(real, split)}
@@ -61,22 +96,7 @@ def prepare_input(
             raise InputError(f"The {name} set: {error.message}", error.advice) from error
     if isinstance(real, SegmentDataset):
         warnings += check_split(real.table["subject"], real.table["split"])
-        if training is None and parts["real"] == "test" and np.isin("train", real.table["split"]):
-            sets["training"] = _as_set("training", real, "train")
-    given = EvaluationInput(
-        sets["real"],
-        sets["synthetic"],
-        chosen_mm,
-        seed,
-        training=sets.get("training"),
-        control=sets.get("control"),
-        judge=judge,
-        progress=progress,
-    )
-    if artificial is not None:
-        halves = _drawn(given) if isinstance(artificial, str) else _halves(sets["artificial"])
-        given.idealised, given.unrealistic = halves
-    return given, warnings, _missing(given)
+    return sets, chosen_mm, warnings
 
 
 def _missing(given: EvaluationInput) -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from SkullGANLib.segments.arrays import block_means
+
 CELLS, TEXTURE_CELLS = 16, 8  # of the grids on which brightness and texture are described
 
 _LEAST_SPREAD, _OUTLIER = 0.2, 5.0
@@ -31,11 +33,11 @@ def layout_and_texture(images: np.ndarray) -> np.ndarray:
         raise ValueError(f"images of shape {rest.shape}: squares of a multiple of {CELLS} pixels are needed")
     parts = []
     while rest.shape[-1] > cells and rest.shape[-1] % 2 == 0:
-        coarse = _means(rest, rest.shape[-1] // 2)
+        coarse = block_means(rest, 2)
         lost = rest - coarse.repeat(2, 1).repeat(2, 2)
-        parts.append(np.sqrt(_means(lost**2, TEXTURE_CELLS)).reshape(n, -1))
+        parts.append(np.sqrt(block_means(lost**2, lost.shape[-1] // TEXTURE_CELLS)).reshape(n, -1))
         rest = coarse
-    return np.concatenate([_means(rest, cells).reshape(n, -1), *parts], 1)
+    return np.concatenate([block_means(rest, rest.shape[-1] // cells).reshape(n, -1), *parts], 1)
 
 
 def kernel_distance(features: np.ndarray, reference: np.ndarray) -> float:
@@ -147,9 +149,3 @@ def subset_deviation(first: np.ndarray, second: np.ndarray, *, seed: int = 0, su
 
 def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return (x @ y.T / x.shape[1] + 1) ** 3
-
-
-def _means(images: np.ndarray, cells: int) -> np.ndarray:
-    """(n, size, size) averaged to (n, cells, cells)."""
-    n, size = len(images), images.shape[-1]
-    return images.reshape(n, cells, size // cells, cells, size // cells).mean((2, 4))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from SkullGANLib.evaluate.bootstrap import Resampling, figure_of, resampling_of, weighted_moments
+from SkullGANLib.evaluate.bootstrap import Resampling, exact_share, figure_of, resampling_of, weighted_moments
 from SkullGANLib.evaluate.closest import Prepared, too_small
 from SkullGANLib.evaluate.copies import (
     COPY_RATIO,
@@ -25,15 +25,11 @@ FALSE_ALARMS = 0.01
 
 
 def share_flagged(flagged: np.ndarray, *, detail: dict | None = None) -> Figure:
-    """Share of independent draws, with the exact (Clopper and Pearson) 95 % interval, which holds for none, too."""
-    from scipy.stats import binomtest
-
+    """Share of segments that are called copies, with its exact interval."""
     count = int(flagged.sum())
-    interval = binomtest(count, len(flagged)).proportion_ci(0.95)
-    return Figure(
-        value=count / len(flagged),
-        interval=(float(interval.low), float(interval.high)),
-        n=len(flagged),
+    return exact_share(
+        count,
+        len(flagged),
         resampled="none: exact for independent segments",
         detail={"flagged": count, "below": COPY_RATIO, **(detail or {})},
     )

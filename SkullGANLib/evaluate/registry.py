@@ -101,6 +101,10 @@ class EvaluatedSet:
             rows=self.rows[rows],
         )
 
+    def at_most(self, n: int) -> EvaluatedSet:
+        """The whole set, or ``n`` of its segments, evenly spread: for what would take too long on all."""
+        return self if len(self) <= n else self.take(spread(len(self), n))
+
 
 @dataclass(frozen=True)
 class Judge:
@@ -307,13 +311,17 @@ def picture(
     return _register(PICTURES, Registered(name, len, title, needs=needs, group=group))
 
 
+def in_order(entries: Mapping[str, Registered]) -> list[Registered]:
+    """Entries in the order of the report, whichever of the files was imported first."""
+    place = {f"SkullGANLib.evaluate.{module}": i for i, module in enumerate(MODULES)}
+    return sorted(entries.values(), key=lambda entry: place.get(entry.function.__module__, len(place)))
+
+
 def load_metrics() -> dict[str, Registered]:
     """Every registered metric by name, in the order of the report."""
     for module in MODULES:
         importlib.import_module(f"SkullGANLib.evaluate.{module}")
-    place = {f"SkullGANLib.evaluate.{module}": i for i, module in enumerate(MODULES)}
-    ordered = sorted(METRICS.values(), key=lambda entry: place.get(entry.function.__module__, len(place)))
-    return {entry.name: entry for entry in ordered}  # whichever of the files was imported first
+    return {entry.name: entry for entry in in_order(METRICS)}
 
 
 def choose_metrics(names: list[str] | tuple[str, ...] | None) -> list[Registered]:

@@ -24,6 +24,7 @@ from SkullGANLib.evaluate.registry import (
     MetricResult,
     choose_metrics,
     compute,
+    in_order,
 )
 from SkullGANLib.files import read_document, replace_folder, write_json
 from SkullGANLib.progress import Progress, report
@@ -198,7 +199,7 @@ def _card(given: EvaluatedSet) -> SetCard:
 def _draw(
     given: EvaluationInput, results: dict[str, MetricResult], folder: Path, progress: Progress | None
 ) -> list[Picture]:
-    pictures = [entry for entry in PICTURES.values() if set(entry.needs) <= set(results)]
+    pictures = [entry for entry in in_order(PICTURES) if set(entry.needs) <= set(results)]
     for done, entry in enumerate(pictures):
         report(progress, done, len(pictures), "Drawing")
         entry.function(given, results, folder / entry.name)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from SkullGANLib.evaluate.convolutions import as_input, convolutions, crops, mirrored_at_random, own_random_state
+from SkullGANLib.evaluate.convolutions import as_input, crops, mirrored_at_random, own_random_state, scorer, scores
 
 if TYPE_CHECKING:
     import torch
@@ -49,7 +49,7 @@ def classify(
     images, truth = _small(hu), torch.from_numpy(np.asarray(labels, np.float32))
     generator = torch.Generator().manual_seed(seed)
     with own_random_state(seed):
-        network = _network()
+        network = scorer(WIDTHS).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=STEPS)
     for step in range(STEPS):
@@ -61,18 +61,7 @@ def classify(
         loss.backward()
         optimizer.step()
         schedule.step()
-    network.eval()
-    with torch.no_grad():
-        found = [network(_small(asked[start : start + 256]))[:, 0] for start in range(0, len(asked), 256)]
-    return torch.cat(found).numpy().astype(np.float64)
-
-
-def _network() -> torch.nn.Module:
-    import torch
-    from torch import nn
-
-    network = nn.Sequential(convolutions(WIDTHS), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(WIDTHS[-1], 1))
-    return network.to(memory_format=torch.channels_last)
+    return scores(network, _small(asked)).numpy().astype(np.float64)
 
 
 def _small(hu: np.ndarray) -> torch.Tensor:

@@ -130,13 +130,16 @@ def make_test(
             finite, or a folder or key that is there already.
     """
     from SkullGANLib.evaluate.checks import check_origin
-    from SkullGANLib.evaluate.inputs import prepare_input
+    from SkullGANLib.evaluate.inputs import comparable_sets
+    from SkullGANLib.evaluate.registry import EvaluationInput
     from SkullGANLib.evaluate.turing_page import test_page
 
     out, key = Path(out), key_path(out) if key is None else Path(key)
     _check_free(out, key)
-    whole = None if isinstance(real, np.ndarray) else real  # else its training part, unused here, would be read
-    given, notes, _ = prepare_input(real, synthetic, training=whole, split=split, spacing_mm=spacing_mm, seed=seed)
+    sets, spacing_mm, notes = comparable_sets(
+        {"real": real, "synthetic": synthetic}, split=split, spacing_mm=spacing_mm
+    )
+    given = EvaluationInput(sets["real"], sets["synthetic"], spacing_mm, seed)
     if given.real.fingerprint == given.synthetic.fingerprint:
         raise InputError("Both sets are the same.", "Give a real and a synthetic one.")
     counts = _halves(count, seed)

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from SkullGANLib import __version__
-from SkullGANLib.evaluate.bootstrap import LEVEL, Resampling, figure_of
+from SkullGANLib.evaluate.bootstrap import Resampling, exact_share, figure_of
 from SkullGANLib.evaluate.registry import Figure
 from SkullGANLib.evaluate.summary import p_words
 from SkullGANLib.evaluate.turing import VERSION, VisualTest
@@ -145,17 +145,11 @@ def result_rows(result: TuringResult) -> list[tuple[Any, ...]]:
 
 
 def share_figure(right: int, of: int, *, against_guessing: bool = False) -> Figure:
-    """A share with its exact 95 % interval (Clopper and Pearson 1934) and, if asked for, the two-sided binomial p."""
+    """A share with its exact interval and, if asked for, the two-sided binomial p."""
     from scipy.stats import binomtest
 
-    found = binomtest(right, of, GUESSING)
-    interval = found.proportion_ci(LEVEL, method="exact")
-    return Figure(
-        value=right / of,
-        interval=(float(interval.low), float(interval.high)),
-        n=of,
-        detail={"right": right, **({"p": float(found.pvalue)} if against_guessing else {})},
-    )
+    p = {"p": float(binomtest(right, of, GUESSING).pvalue)} if against_guessing else {}
+    return exact_share(right, of, detail={"right": right, **p})
 
 
 def cohen_kappa(said: np.ndarray, weights: np.ndarray) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 from SkullGANLib.evaluate.bootstrap import auc_figure, resampling_of
 from SkullGANLib.evaluate.classifier import train_classifier
 from SkullGANLib.evaluate.convolutions import check_size
-from SkullGANLib.evaluate.registry import EvaluatedSet, EvaluationInput, MetricResult, metric, spread
+from SkullGANLib.evaluate.registry import EvaluatedSet, EvaluationInput, MetricResult, metric
 from SkullGANLib.segments.splits import split_by_segment, split_by_subject
 
 SHOWN, CHECKED = 0.6, 0.15
@@ -68,7 +68,7 @@ def two_sample(given: EvaluationInput) -> MetricResult:
         if other is not None:
             _test(given, result, name, real, _parted(other, given.seed))
     if _has_floor(given, result):
-        training = _at_most(given.training, MOST_SHOWN * 2)
+        training = given.training.at_most(MOST_SHOWN * 2)
         _test(given, result, "floor", _parted(training, given.seed), _parted(given.real, given.seed))
     found = result.figures.get("artificial_auc")
     if found is not None and found.value < CAUGHT:
@@ -90,7 +90,7 @@ def _test(given: EvaluationInput, result: MetricResult, name: str, real: Parts, 
         )
         return
     shown, checked = _balanced(real.shown, other.shown, MOST_SHOWN), _balanced(real.checked, other.checked, MOST_SHOWN)
-    asked = [_at_most(part.asked, MOST_ASKED) for part in (real, other)]
+    asked = [part.asked.at_most(MOST_ASKED) for part in (real, other)]
     scores = train_classifier(
         tuple(each.hu for each in shown),
         tuple(each.hu for each in checked),
@@ -115,7 +115,7 @@ def _test(given: EvaluationInput, result: MetricResult, name: str, real: Parts, 
 def _real_parts(given: EvaluationInput, result: MetricResult) -> Parts | None:
     """Heads of the training part to learn from and held-out ones to be asked about, else the real set, parted."""
     if given.held_out:
-        shown, checked = _apart(_at_most(given.training, MOST_SHOWN * 4 // 3), 1 - CHECKED, given.seed)
+        shown, checked = _apart(given.training.at_most(MOST_SHOWN * 4 // 3), 1 - CHECKED, given.seed)
         return Parts(shown, checked, given.real)
     subjects = given.real.subjects
     if subjects is not None and len(np.unique(subjects)) == 1:
@@ -167,11 +167,7 @@ def _apart(each: EvaluatedSet, share: float, seed: int) -> tuple[EvaluatedSet, E
 
 def _balanced(first: EvaluatedSet, second: EvaluatedSet, most: int) -> tuple[EvaluatedSet, EvaluatedSet]:
     n = min(len(first), len(second), most)
-    return _at_most(first, n), _at_most(second, n)
-
-
-def _at_most(each: EvaluatedSet, n: int) -> EvaluatedSet:
-    return each if len(each) <= n else each.take(spread(len(each), n))
+    return first.at_most(n), second.at_most(n)
 
 
 def _joined(idealised: EvaluatedSet | None, unrealistic: EvaluatedSet | None) -> EvaluatedSet | None:

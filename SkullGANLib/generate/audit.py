@@ -16,6 +16,7 @@ from SkullGANLib.evaluate.memorisation import share_flagged
 from SkullGANLib.evaluate.registry import EvaluatedSet
 from SkullGANLib.models.card import ModelCard
 from SkullGANLib.progress import Progress
+from SkullGANLib.segments.arrays import block_means
 from SkullGANLib.segments.dataset import SegmentDataset
 from SkullGANLib.segments.table import stack_tables
 
@@ -221,10 +222,9 @@ def _parts(dataset: SegmentDataset, size: int, card: ModelCard) -> tuple[Evaluat
 
 def _part(dataset: SegmentDataset, rows: np.ndarray, times: int) -> EvaluatedSet:
     hu = dataset.hu[rows]
-    if times > 1:  # as in training: means over squares
+    if times > 1:  # as in training
         size = dataset.meta.size // times
-        small = [each.reshape(size, times, size, times).mean((1, 3), dtype=np.float32) for each in hu]
-        hu = np.array(small, np.float32).reshape(-1, size, size)
+        hu = np.array([block_means(each, times) for each in hu], np.float32).reshape(-1, size, size)
     table = {name: dataset.table[name][rows] for name in ("index", "subject")}
     return EvaluatedSet("training", hu, dataset.fingerprint, table, rows, dataset.meta.kind)
 

@@ -90,6 +90,12 @@ def finite_blocks(parts: Iterable[np.ndarray], dtype: np.dtype | type) -> Iterat
         )
 
 
+def block_means(images: np.ndarray, side: int) -> np.ndarray:
+    """Means over squares of ``side`` pixels: (..., H, W), both divisible by it, to (..., H / side, W / side)."""
+    *rest, height, width = images.shape
+    return images.reshape(*rest, height // side, side, width // side, side).mean((-3, -1))
+
+
 def open_npy(path: Path) -> np.ndarray:
     """Memory-map a ``.npy`` file, read-only.
 

@@ -60,7 +60,7 @@ class SegmentDataset:
             store.HU_FILE: npy_sha256(self.hu),
             store.TABLE_FILE: hashlib.sha256(table_bytes(self.table)).hexdigest(),
         }
-        return hashlib.sha256(f"{hashes[store.HU_FILE]} {hashes[store.TABLE_FILE]}".encode()).hexdigest()
+        return store.content_hash(hashes)
 
     @classmethod
     def create(

@@ -93,6 +93,11 @@ def read_folder(path: Path) -> tuple[DatasetMeta, np.ndarray, Table, dict[str, n
     raise ResourceError(f"{path} is being replaced by another program all the time.", "Wait until that is done.")
 
 
+def content_hash(hashes: Mapping[str, str]) -> str:
+    """The fingerprint of a data set, from the SHA-256 of its files as ``dataset.json`` has them."""
+    return hashlib.sha256(f"{hashes[HU_FILE]} {hashes[TABLE_FILE]}".encode()).hexdigest()
+
+
 def count(table: Table) -> dict[str, int]:
     """Number of segments and subjects."""
     return {"segments": len(table["index"]), "subjects": len(np.unique(table["subject"]))}

@@ -17,6 +17,7 @@ from SkullGANLib.models.device import free_memory
 from SkullGANLib.models.draws import CONDITION, DATA_ORDER, HELD_OUT, image_rng
 from SkullGANLib.models.window import IntensityWindow, largest_piece
 from SkullGANLib.progress import Progress, report
+from SkullGANLib.segments.arrays import block_means
 from SkullGANLib.segments.dataset import SegmentDataset
 from SkullGANLib.segments.splits import split_by_subject
 
@@ -179,9 +180,7 @@ class TrainingData:
 
     def _shrunk(self, hu: np.ndarray) -> np.ndarray:
         """(..., size, size) means over squares of pixels."""
-        if self._shrink == 1:
-            return hu
-        return hu.reshape(*hu.shape[:-2], self.size, self._shrink, self.size, self._shrink).mean((-3, -1))
+        return hu if self._shrink == 1 else block_means(hu, self._shrink)
 
     def reference(self, count: int) -> np.ndarray:
         """Up to ``count`` held-out segments, else training ones, (n, size, size) float32 HU; always the same ones."""
