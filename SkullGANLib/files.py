@@ -104,7 +104,10 @@ def cache_folder() -> Path:
     named = os.environ.get("SKULLGAN_CACHE")
     if named:
         return Path(named)
-    home = Path.home()
+    try:
+        home = Path.home()
+    except RuntimeError:  # a container's user may have none
+        home = Path(tempfile.gettempdir())
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "SkullGAN" / "Cache"
     if sys.platform == "darwin":
@@ -129,10 +132,18 @@ def write_json(path: str | Path, value: Any) -> None:
 def write_tensors(
     path: str | Path, tensors: Mapping[str, torch.Tensor], metadata: dict[str, str] | None = None
 ) -> None:
-    """Write a safetensors file that whoever may read its folder can read; its own writer keeps it to the owner."""
+    """Write a safetensors file that whoever may read its folder can read; its own writer keeps it to the owner.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path, metadata)
+    try:
+        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path, metadata)
+    except SafetensorError as error:  # what the disk said is in its words only
+        raise OSError(str(error)) from error
     os.chmod(path, os.stat(Path(path).parent).st_mode & 0o666)
 
 

@@ -1,10 +1,13 @@
 """The encoder: the same bits from the same seed, kept on disk, and features that see what spoils a skull segment."""
 
+import hashlib
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from scipy.ndimage import gaussian_filter
 
@@ -151,6 +154,42 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
     assert encoder_of(given_for(porous_bands(10, 2)[0])).hash
 
 
+def test_so_is_one_that_refuses_a_file(tmp_path, monkeypatch):
+    """safetensors has an error of its own for what the disk says."""
+
+    def refused(*_):
+        raise safetensors.SafetensorError("Error while serializing: I/O error: Permission denied (os error 13)")
+
+    monkeypatch.setenv("SKULLGAN_CACHE", str(tmp_path))
+    monkeypatch.setattr(safetensors.torch, "save_file", refused)
+    assert encoder_of(given_for(porous_bands(10, 2)[0])).hash
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_weights_of_another_network_are_replaced(tmp_path, monkeypatch):
+    monkeypatch.setenv("SKULLGAN_CACHE", str(tmp_path))
+    hu = porous_bands(20, 2)[0]
+    first = encoder_of(given_for(hu))
+    (path,) = tmp_path.iterdir()
+    for change in (
+        lambda weight: weight.bfloat16(),
+        lambda weight: torch.cat([weight, weight]) if weight.ndim else weight,
+    ):
+        other = {name: change(weight) for name, weight in first.weights.items()}
+        digest = hashlib.sha256()
+        for name in sorted(other):
+            digest.update(name.encode())
+            digest.update(other[name].view(torch.uint8).numpy().tobytes() if other[name].ndim else b"")
+        safetensors.torch.save_file(other, path, {"sha256": digest.hexdigest()})
+        assert encoder_of(given_for(hu)).hash == first.hash
+
+
+@pytest.mark.parametrize("fill", [0, 1200])
+def test_training_segments_that_are_all_alike_give_features_of_moderate_size(fill):
+    hu = np.full((12, 48, 48), fill, np.float32)
+    assert np.abs(train_encoder(hu)(porous_bands(20, 1)[0])).max() < 100
+
+
 def test_training_can_be_stopped():
     class Stop:
         def update(self, done, total, message="", **values):
@@ -161,6 +200,16 @@ def test_training_can_be_stopped():
 
     with pytest.raises(Cancelled):
         train_encoder(porous_bands(10, 0)[0], progress=Stop())
+
+
+def test_without_a_home_the_cache_is_a_temporary_folder(monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("SKULLGAN_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    assert cache_folder().is_relative_to(tempfile.gettempdir())
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Fidelity and diversity: agreement with other implementations, with definitions written out, and known answers."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -222,9 +223,28 @@ def test_the_floor_has_as_many_segments_as_the_figure(found):
     assert "another scale" in figures["distance"].detail["published"]
 
 
+def test_a_smaller_set_has_a_floor_of_its_size_beside_it(found):
+    """The control set has 60 segments, synthetic, idealised and training set 80."""
+    figures = found["frechet"].figures
+    assert "floor_at_this_size" not in figures["idealised_distance"].detail
+    assert figures["control_distance"].detail["floor_at_this_size"] > figures["floor"].value
+    shares = found["precision_recall"].figures
+    assert 0.5 < shares["control_recall"].detail["floor_at_this_size"] <= 1
+
+
+def test_a_frechet_distance_of_few_segments_is_warned_of(found):
+    assert any("of 80 segments, fewer than the encoder has features (144)" in s for s in found["frechet"].warnings)
+
+
+def test_a_handful_of_training_segments_teaches_no_encoder(halves):
+    few = set_of("training", halves.training.hu[:5], 5)
+    for result in results_of(EvaluationInput(halves.real, halves.synthetic, 0.45, training=few)).values():
+        assert not result.figures.keys() - {"modes"}
+        assert any("the training set has 5" in sentence for sentence in result.left_out)
+
+
 def test_the_same_seed_gives_the_same_figures(halves, found):
-    again = EvaluationInput(**{**vars(halves), "cache": {}})
-    first, second = found["kernel"].figures, results_of(again, ["kernel"])["kernel"].figures
+    first, second = found["kernel"].figures, results_of(replace(halves), ["kernel"])["kernel"].figures
     assert {n: f.model_dump() for n, f in first.items()} == {n: f.model_dump() for n, f in second.items()}
 
 
@@ -253,11 +273,11 @@ def test_two_heads_give_no_distance_below_0_and_a_warning(halves):
     assert any("fewer than 4 real heads is too high" in sentence for sentence in result.warnings)
 
 
-@pytest.mark.parametrize("count", [1, 2, 4])
+@pytest.mark.parametrize("count", [1, 2, 9])
 def test_too_few_segments_are_left_out_in_words(halves, count):
     given = EvaluationInput(halves.real, set_of("synthetic", halves.synthetic.hu[:count]), 0.45)
     found = results_of(given)
-    words = f"it takes 6 segments, and the synthetic set has {count}"
+    words = f"it takes 10 segments, and the synthetic set has {count}"
     assert any(words in sentence for sentence in found["precision_recall"].left_out)
     assert not found["precision_recall"].figures
     for result in found.values():

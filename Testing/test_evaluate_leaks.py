@@ -1,4 +1,5 @@
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -102,9 +103,30 @@ def test_the_metric_compares_training_with_held_out(tmp_path):
 def test_the_metric_finds_a_subject_on_both_sides(tmp_path):
     names = SUBJECTS.copy()
     names[40] = SUBJECTS[0]
-    found = leaks(prepare_input(make(tmp_path, subjects=names), HU[:5])[0])
+    made = make(tmp_path, subjects=names)
+    given, warnings, _ = prepare_input(made, HU[:5])
+    found = leaks(given)
     assert found.figures["subjects"].value == 1
-    assert any(warning.startswith("Subject leak: 1 subject") for warning in found.warnings)
+    assert sum(each.startswith("Subject leak: 1 subject") for each in warnings + found.warnings) == 1
+    elsewhere = EvaluatedSet("training", HU[:35], "elsewhere", {"subject": SUBJECTS[:35]})
+    found = leaks(replace(given, training=elsewhere))
+    assert found.warnings[0].startswith("Subject leak: 1 subject stands in more than one part")
+
+
+@pytest.mark.parametrize(("unknown", "leak"), [(60, False), (3, True)])
+def test_subjects_that_are_not_known_are_no_proof_that_nothing_leaks(tmp_path, unknown, leak):
+    names = SUBJECTS.copy()
+    names[:unknown] = "unknown"
+    names[40] = names[4]
+    made = make(tmp_path, subjects=names)
+    given, warnings, _ = prepare_input(made, HU[:5])
+    found = leaks(given)
+    assert found.left_out[0].startswith(f"The subjects of {min(unknown, 50)} of 50 segments are not known")
+    assert ("subjects" in found.figures) == leak
+    result = CliRunner().invoke(command, ["audit", str(made.path)])
+    assert f"The subjects of {unknown} of 60 segments are not known" in result.output
+    assert ("No copy between the parts" in result.output) == (not leak)
+    assert result.exit_code == leak == sum("Subject leak" in each for each in warnings)
 
 
 def test_without_a_held_out_part_the_metric_has_nothing_to_say():

@@ -200,6 +200,18 @@ def test_without_other_subjects_the_ratio_is_left_out_in_words_and_plain_copies_
     assert found.columns["synthetic"]["copy"].tolist() == [1] + [0] * 9
 
 
+def test_segments_without_bone_spoil_no_figure(tmp_path):
+    (hu, subjects), synthetic = (part.copy() for part in TRAINING), heads(20, 1, 3)[0].astype(np.float32)
+    hu[::5], synthetic[:12] = 0, 0
+    both = np.concatenate([hu, HELD_OUT[0]]), np.append(subjects, HELD_OUT[1])
+    found = memorisation(given_of(tmp_path, *both, synthetic))
+    assert found.figures["copies"].n == 20
+    assert found.figures["ratio"].n == found.figures["distance"].n == 8
+    for name, figure in found.figures.items():
+        assert figure.value is not None, name
+        assert np.isfinite(figure.value), name
+
+
 def test_small_segments_leave_the_metric_out_in_words(tmp_path):
     hu, subjects = heads(4, 3, 0, size=32)
     found = memorisation(given_of(tmp_path, hu, subjects, hu.astype(np.float32), split=False))

@@ -89,6 +89,12 @@ def test_a_training_set_of_its_own_and_an_artificial_set_on_disk_are_taken(sets,
         prepare_input(sets["real"], sets["synthetic"], artificial=other)
 
 
+def test_of_a_training_set_that_is_split_its_held_out_part_is_no_training(sets):
+    given, _, _ = prepare_input(sets["real"], sets["synthetic"], training=sets["real"])
+    assert given.training.split == "train"
+    assert not set(given.training.rows.tolist()) & set(given.real.rows.tolist())
+
+
 def test_sets_of_another_size_or_background_are_refused(sets, tmp_path):
     small = make(tmp_path / "small", bands(10, 1, size=64), kind="synthetic")
     with pytest.raises(InputError, match="control ones 64x64"):
@@ -116,6 +122,17 @@ def test_a_discriminator_that_knows_its_training_set_is_called_over_fitted(sets,
     low, high = honest.metrics["discriminator"].figures["membership"].interval
     assert low < 0.5 < high
     assert not any("discriminator" in warning for warning in honest.warnings)
+
+
+def test_a_discriminator_that_gives_no_number_is_left_out_in_words(sets, tmp_path):
+    def broken(hu):
+        scores = likes_it_bright(hu)
+        scores[1] = np.nan
+        return scores
+
+    written = evaluate_datasets(**sets, judge=Judge(broken), metrics=["sdr", "discriminator"], out=tmp_path)
+    assert "discriminator" not in written.metrics
+    assert any("it gives no number for 1 of" in sentence for sentence in written.left_out)
 
 
 def test_a_relativistic_discriminator_is_asked_for_order_alone(sets, tmp_path):

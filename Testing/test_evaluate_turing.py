@@ -332,6 +332,8 @@ def test_answers_of_the_page_are_added_once_and_only_where_they_belong(test, tmp
         (lambda text: text + "ID,c,1,real,1\n", "answers of several readers"),
         (lambda text: text + "ID,b,10,real,1\n", "Line 3 of .* is no answer"),
         (lambda text: text + "ID,b,1,yes,1\n", "Line 3 of .* is no answer"),
+        (lambda text: text + "ID,b,1,real,nan\n", "Line 3 of .* is no answer"),
+        (lambda text: text + "ID,b,1,real,-1\n", "Line 3 of .* is no answer"),
         (lambda text: text + "ID,b,1\n", "Line 3 of .* is no answer"),
         (lambda text: text.splitlines()[0] + "\n", "answers of no reader"),
         (lambda text: "", "holds no answers"),

@@ -82,10 +82,13 @@ def audit(path: Path, pairs: Path | None, progress: Progress) -> None:
         write_table(pairs, found.pairs)
     if found.yardstick.closest is None:
         click.echo(f"Note: copies are told by their distance alone. {found.yardstick.why}")
+    if found.doubt:
+        click.echo(f"Note: {found.doubt}")
     if found:
         raise InputError(" ".join(found.sentences()), "Split by subject, and leave one of each two copies out.")
     parts = ", ".join(f"{name} {count}" for name, count in found.parts.items())
-    click.echo(f"No leak between the parts of {path}: {parts}.")
+    nothing = "leak" if found.unknown < sum(found.parts.values()) else "copy"
+    click.echo(f"No {nothing} between the parts of {path}: {parts}.")
 
 
 @dataset.command()

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 @click.command(short_help="Compare synthetic with real segments.")
 @click.option("--real", required=True, type=click.Path(path_type=Path), help="Data set or .npy of real segments.")
 @click.option("--synthetic", required=True, type=click.Path(path_type=Path), help="Data set or .npy of synthetic ones.")
-@click.option("--training", type=click.Path(path_type=Path), help="Real segments the model was trained on, elsewhere.")
+@click.option(
+    "--training",
+    type=click.Path(path_type=Path),
+    help="Real segments the model was trained on, elsewhere; of a split set its part train.",
+)
 @click.option("--control", type=click.Path(path_type=Path), help="Segments of a model without pre-training.")
 @click.option("--artificial", metavar="auto|PATH", help="Artificial set that fools the radiological figures.")
 @click.option("--model", type=click.Path(path_type=Path), help="Model or run whose discriminator is to judge the sets.")
@@ -106,7 +110,7 @@ def _print(report: Report, out: Path) -> None:
     for row in rows if len(rows) > 1 else ():
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     if len(rows) > 1 or decisive:
-        click.echo("In brackets: 95 % bootstrap intervals.")
+        click.echo("In brackets: 95 % intervals.")
     for warning in report.warnings:
         click.echo(f"Note: {warning}")
     for sentence in report.left_out:

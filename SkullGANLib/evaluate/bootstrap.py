@@ -119,6 +119,12 @@ def resampling_of(each: EvaluatedSet) -> Resampling:
     return Resampling(len(each), each.subjects)
 
 
+def known_subjects(resamplings: Sequence[Resampling]) -> int | None:
+    """How many subjects stand behind a figure; None where no set names any."""
+    counts = [each.subjects for each in resamplings if each.subjects is not None]
+    return sum(counts) if counts else None
+
+
 def figure_of(
     statistic: Callable[..., float],
     resamplings: Sequence[Resampling],
@@ -145,7 +151,7 @@ def figure_of(
         unit=unit,
         interval=None if interval is None else tuple(interval[0].tolist()),
         n=sum(each.n for each in resamplings),
-        subjects=resamplings[0].subjects,
+        subjects=known_subjects(resamplings),
         resampled=None if interval is None else " and ".join(str(each.by) for each in resamplings),
         seed=seed,
         detail=detail or {},

@@ -42,6 +42,9 @@ def discriminator(given: EvaluationInput) -> MetricResult:
         for further, (name, each) in enumerate(given.every_set.items()):
             report(given.progress, done * len(shown) + further, 2 * len(shown), "Asking the discriminator")
             scores[name] = np.asarray(realness(each.hu[shown[name]]), np.float64)
+            if lost := int((~np.isfinite(scores[name])).sum()):
+                sentence = f"it gives no number for {lost} of {len(scores[name])} segments of the {name} set"
+                return MetricResult(left_out=[f"What the discriminator takes for real: {sentence}."])
             column = np.full(len(each), np.nan)
             column[shown[name]] = scores[name]
             result.columns.setdefault(name, {})[f"realness{way}"] = column

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from SkullGANLib.errors import InputError
-from SkullGANLib.evaluate.bootstrap import REPEATS, Comparison, Resampling, bootstrap, weighted_moments
+from SkullGANLib.evaluate.bootstrap import REPEATS, Comparison, Resampling, bootstrap, known_subjects, weighted_moments
 from SkullGANLib.evaluate.radiological import UNITS, measure_segments
 from SkullGANLib.evaluate.registry import EvaluatedSet, EvaluationInput, Figure, MetricResult, feature, metric
 
@@ -62,6 +62,8 @@ def compare(
         values = np.asarray(values, np.float64)
         known = np.isfinite(values)
         if known.sum() < 2:
+            if known.all():
+                raise InputError(f"The {which} set has {len(values)} segment only.", "Compare sets of two or more.")
             raise InputError(
                 f"Only {int(known.sum())} of {len(values)} {which} segments could be measured.",
                 "Look at them: they hold no bone, or not what is asked for.",
@@ -91,7 +93,7 @@ def compare(
             unit=figure_unit,
             interval=None if intervals is None else tuple(intervals[i].tolist()),
             n=len(first) + len(second),
-            subjects=first_draws.subjects,
+            subjects=known_subjects([first_draws, second_draws]),
             resampled=None if intervals is None else f"real {first_draws.by}, {name} {second_draws.by}",
             seed=seed,
             detail=detail,

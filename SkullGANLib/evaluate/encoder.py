@@ -18,6 +18,8 @@ import numpy as np
 
 from SkullGANLib.errors import InputError, ResourceError
 from SkullGANLib.evaluate.convolutions import (
+    HIGHEST_HU,
+    HU_PER_UNIT,
     as_input,
     check_size,
     convolutions,
@@ -40,13 +42,17 @@ IMAGES, STEPS, BATCH, EPOCHS = 2000, 200, 128, 20
 """At most so many training segments, evenly spread, and so many steps; a small set is seen ``EPOCHS`` times."""
 RATE, DECAY = 2e-3, 1e-4
 INVARIANCE, VARIANCE, COVARIANCE = 25.0, 25.0, 1.0
-"""Weights of the three terms, as in the paper."""
+"""Weights of the three terms, as in the paper; that of the variance is shared by the two views."""
 PROJECTED = 256
 BRIGHTNESS, NOISE, HIDDEN = 0.03, 0.01, 0.25
 """Largest change of brightness, largest noise in 1000 HU, and side of the hidden patch as a share of the window."""
-SETTINGS = (WIDTHS, POOLED, IMAGES, STEPS, BATCH, EPOCHS, RATE, DECAY, PROJECTED, BRIGHTNESS, NOISE, HIDDEN)
+LEAST_SPREAD = 0.05
+"""Of the root mean square spread of all features: one that hardly varies must not rule."""
+SETTINGS = (
+    *(WIDTHS, POOLED, IMAGES, STEPS, BATCH, EPOCHS, RATE, DECAY, INVARIANCE, VARIANCE, COVARIANCE, PROJECTED),
+    *(BRIGHTNESS, NOISE, HIDDEN, LEAST_SPREAD, HU_PER_UNIT, HIGHEST_HU),
+)
 """Part of the name of the cached weights, too."""
-_LEAST_SPREAD = 0.05  # of the root mean square spread: a feature that hardly varies must not rule
 
 
 @dataclass(frozen=True)
@@ -152,13 +158,16 @@ def train_encoder(hu: np.ndarray, *, seed: int = 0, progress: Progress | None = 
         schedule.step()
     found = _pooled(network, hu, progress)
     deviation = found.std(0, correction=0)
-    least = max(_LEAST_SPREAD * float(deviation.square().mean().sqrt()), 1e-6)
-    moments = {"mean": found.mean(0), "spread": deviation.clamp_min(least)}
+    least = LEAST_SPREAD * float(deviation.square().mean().sqrt())
+    moments = {
+        "mean": found.mean(0),
+        "spread": deviation.clamp_min(least) if least > 1e-6 else torch.ones(len(deviation)),
+    }
     return _encoder({key: value.contiguous() for key, value in (network.state_dict() | moments).items()})
 
 
 def vicreg_loss(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """Equations 1 to 6 of the paper for two views of a batch, each (n, d)."""
+    """The loss of VICReg for two views of a batch, each (n, d); all terms are means over the d numbers."""
     import torch
 
     loss = INVARIANCE * (first - second).square().mean()
@@ -250,6 +259,8 @@ def _stored(content: bytes) -> Encoder | None:
     try:
         encoder = _encoder(load(content))
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        return encoder if header["__metadata__"]["sha256"] == encoder.hash else None
-    except (SafetensorError, ValueError, KeyError):
+        whole = header["__metadata__"]["sha256"] == encoder.hash
+        encoder(np.zeros((1, 32, 32), np.float32))  # of another shape or number format it would fail in use
+        return encoder if whole else None
+    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError):
         return None

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from SkullGANLib.evaluate.bootstrap import bootstrap, resampling_of
+from SkullGANLib.evaluate.bootstrap import bootstrap, known_subjects, resampling_of
 from SkullGANLib.evaluate.encoder import encoder_of
 from SkullGANLib.evaluate.fidelity import NEIGHBOURS, Neighbourhoods, distances, frechet_of_weights
 from SkullGANLib.evaluate.kernel import (
@@ -25,8 +25,8 @@ from SkullGANLib.evaluate.kernel import (
 from SkullGANLib.evaluate.registry import EvaluatedSet, EvaluationInput, Figure, MetricResult, metric
 from SkullGANLib.progress import report
 
-MOST = 2500
-"""At most so many segments of each set, evenly spread."""
+MOST, LEAST = 2500, 10
+"""At most so many segments of each set, evenly spread; fewer than the second prove nothing."""
 REPEATS = 200
 """Bootstrap draws; a thousand move the ends of an interval by a few per cent of its width."""
 PUBLISHED = "FID 49 (third version of the paper); of Inception features, so on another scale"
@@ -50,6 +50,13 @@ def frechet(given: EvaluationInput) -> MetricResult:
     result = frechet_result(given, encoded_features, {"encoder": encoder_name(given)})
     if "distance" in result.figures:
         result.figures["distance"].detail["published"] = PUBLISHED
+        real, others = compared_sets(given)
+        features, fewest = encoded_features(given, real).shape[1], min(len(real), len(others[""]))
+        if fewest <= features:
+            result.warnings.append(
+                f"The Frechet distance of {fewest} segments, fewer than the encoder has features ({features}), is "
+                "mostly their small number: look at the kernel distance."
+            )
     return result
 
 
@@ -116,7 +123,7 @@ def precision_recall_metric(given: EvaluationInput) -> MetricResult:
 
     parts = ("precision", "recall", "density", "coverage")
     detail = {"encoder": encoder_name(given), "neighbours": NEIGHBOURS}
-    return _compared(given, parts, compare, detail, (0, [1, 1, np.inf, 1]), NEIGHBOURS + 1)
+    return _compared(given, parts, compare, detail, (0, [1, 1, np.inf, 1]))
 
 
 @metric(
@@ -178,10 +185,12 @@ def _compared(
     compare: Callable[[EvaluatedSet, EvaluatedSet], tuple[Callable, dict[str, Any]]],
     detail: dict[str, Any],
     limits: tuple[float, float | list[float]] = (-np.inf, np.inf),
-    least: int = 2,
     repeats: int = REPEATS,
 ) -> MetricResult:
     """The figures ``parts`` of every pair of sets; of a distance also what it is more than its floor.
+
+    Each set needs ``LEAST`` segments, the training set too, since features are learnt from it. A set that is smaller
+    than the one the floor was found with has a floor of its own size in its detail.
 
     Args:
         given: the input.
@@ -189,23 +198,27 @@ def _compared(
         compare: takes the real and another set and returns a function of both sets' weights, and further details.
         detail: of all figures.
         limits: lowest and highest that the figures can be.
-        least: segments that each set needs.
         repeats: bootstrap draws; none for no intervals.
     """
     real, others = compared_sets(given)
     result = MetricResult(left_out=[] if given.held_out else [NO_FLOOR])
     statistics: dict[str, Callable] = {}
     for prefix, other in others.items():
-        small = min(real, other, key=len)
-        if len(small) < least:
+        small = min(real, other, given.training, key=len)
+        if len(small) < LEAST:
             names = ", ".join(parts).replace("_", " ")
             result.left_out.append(
-                f"No {names} of the {other.name} set: it takes {least} segments, and the {small.name} set has "
+                f"No {names} of the {other.name} set: it takes {LEAST} segments, and the {small.name} set has "
                 f"{len(small)}."
             )
             continue
         statistics[prefix], more = compare(real, other)
         figures = _figures(given, statistics[prefix], [real, other], detail | more, limits, repeats)
+        if len(other) < len(others.get("floor", [])):
+            same_size = given.training.at_most(len(other))
+            values = compare(real, same_size)[0](np.ones(len(real)), np.ones(len(same_size)))
+            for figure, value in zip(figures, values.tolist(), strict=True):
+                figure.detail["floor_at_this_size"] = value
         names = [_figure_name(prefix, part, len(parts)) for part in parts]
         result.figures |= dict(zip(names, figures, strict=True))
     if parts == ("distance",) and {"", "floor"} <= set(statistics):
@@ -245,7 +258,7 @@ def _figures(
             value=float(value) if known else None,
             interval=None if intervals is None or not known else tuple(intervals[i].tolist()),
             n=sum(map(len, sets)),
-            subjects=draws[0].subjects,
+            subjects=known_subjects(draws),
             resampled=None if intervals is None else over,
             seed=given.seed,
             detail=detail | {each.name: len(each) for each in sets},

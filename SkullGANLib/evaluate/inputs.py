@@ -83,6 +83,9 @@ def comparable_sets(
     chosen_mm, warnings = _common_spacing(sources, spacing_mm)
     _check_backgrounds(sources)
     parts = dict.fromkeys(sources, "all") | {"real": _part(real, split)}
+    training = sources.get("training")
+    if isinstance(training, SegmentDataset) and (training.table["split"] == "train").any():
+        parts["training"] = "train"  # the rest of it was held out
     sets = {name: _as_set(name, source, parts[name]) for name, source in sources.items()}
     for name, each in sets.items():
         if each.hu.shape[1:] != sets["real"].hu.shape[1:]:

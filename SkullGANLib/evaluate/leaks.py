@@ -33,6 +33,7 @@ class Leaks:
     Attributes:
         parts: name to number of segments.
         subjects: pseudonyms that stand in more than one part.
+        unknown: segments whose subject is not known: of those nothing can be said.
         pairs: near-duplicates as a table: ``part``, ``row``, ``subject`` of one segment, ``other_part``, ``other_row``,
             ``other_subject`` of the closest of another part, ``distance_hu``, ``ratio``, ``mirrored``; the closest
             pairs first.
@@ -41,6 +42,7 @@ class Leaks:
 
     parts: dict[str, int]
     subjects: list[str]
+    unknown: int
     pairs: dict[str, np.ndarray]
     yardstick: Yardstick
 
@@ -49,6 +51,16 @@ class Leaks:
 
     def __bool__(self) -> bool:
         return bool(self.subjects) or len(self) > 0
+
+    @property
+    def doubt(self) -> str:
+        """Why a subject may stand in two parts all the same; empty where none can."""
+        if not self.unknown:
+            return ""
+        return (
+            f"The subjects of {self.unknown} of {sum(self.parts.values())} segments are not known, so a head that "
+            "stands in two parts may go unseen."
+        )
 
     def sentences(self) -> list[str]:
         """What was found, in words; none where nothing was."""
@@ -104,6 +116,7 @@ def find_leaks(each: EvaluatedSet, *, progress: Progress | None = None) -> Leaks
     return Leaks(
         {name: len(rows[name]) for name in names},
         [subject for subject in subjects_in_several_parts(each.table) if subject not in UNKNOWN_SUBJECT],
+        int((~_known(each.table["subject"][split != ""])).sum()),
         {name: column[order] for name, column in pairs.items()},
         yardstick,
     )
@@ -114,22 +127,33 @@ def leaks(given: EvaluationInput) -> MetricResult:
     """Subjects that stand in the training and in the held-out part, and held-out segments with a copy in training."""
     if not given.held_out or too_small(given.real.hu):
         return MetricResult()
-    real, training = given.real, given.training
-    yardstick, nobody = yardstick_of(given), np.empty(0, str)
+    real, parts, yardstick = given.real, {"held-out": given.real, "training": given.training}, yardstick_of(given)
+    names = [each.table.get("subject", np.full(len(each), "unknown")) for each in parts.values()]
     both = (
-        (name, each.table.get("subject", np.full(len(each), "unknown")), each.rows, given.feature("aligned", each))
-        for name, each in (("held-out", real), ("training", training))
+        (part, of_part, each.rows, given.feature("aligned", each))
+        for (part, each), of_part in zip(parts.items(), names, strict=True)
     )
     pairs = _near_duplicates(*both, yardstick, given.progress)
-    shared = np.intersect1d(*(nobody if each.subjects is None else each.subjects for each in (real, training)))
-    found = Leaks({}, shared.tolist(), pairs, yardstick)
-    figures = {
-        "subjects": Figure(value=len(shared), n=len(real) + len(training), seed=given.seed),
-        "near_duplicates": share_flagged(np.isin(real.rows, pairs["row"])).model_copy(update={"seed": given.seed}),
-    }
-    column = np.full(len(real), -1)
-    column[np.searchsorted(real.rows, pairs["row"])] = pairs["other_row"]
-    return MetricResult(figures=figures, warnings=found.sentences(), columns={"real": {"duplicate_row": column}})
+    known = [_known(of_part) for of_part in names]
+    shared = np.intersect1d(*(of_part[of_known] for of_part, of_known in zip(names, known, strict=True))).tolist()
+    counts = {part: len(each) for part, each in parts.items()}
+    found = Leaks(counts, shared, int((~np.concatenate(known)).sum()), pairs, yardstick)
+    duplicates = share_flagged(np.isin(real.rows, pairs["row"])).model_copy(update={"seed": given.seed})
+    result = MetricResult(figures={"near_duplicates": duplicates}, warnings=found.sentences())
+    if real.source == given.training.source:  # check_split has said so of the data set
+        result.warnings = [sentence for sentence in result.warnings if not sentence.startswith("Subject leak")]
+    if all(each.any() for each in known):
+        result.figures["subjects"] = Figure(value=len(shared), n=int(np.concatenate(known).sum()), seed=given.seed)
+    if found.doubt:
+        result.left_out.append(found.doubt)
+    result.columns["real"] = {"duplicate_row": np.full(len(real), -1)}
+    result.columns["real"]["duplicate_row"][np.searchsorted(real.rows, pairs["row"])] = pairs["other_row"]
+    return result
+
+
+def _known(subjects: np.ndarray) -> np.ndarray:
+    """(n,) bool: whose head a segment is of."""
+    return ~np.isin(subjects, [*UNKNOWN_SUBJECT])
 
 
 def _near_duplicates(few: Part, many: Part, yardstick: Yardstick, progress: Progress | None) -> dict[str, np.ndarray]:

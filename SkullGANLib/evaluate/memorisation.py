@@ -82,15 +82,15 @@ def memorisation(given: EvaluationInput) -> MetricResult:
     result = MetricResult(columns={"synthetic": _columns(copies, given.training)})
     detail = {"yardstick": yardstick.kind, "training": len(given.training)}
     result.figures["copies"] = share_flagged(flagged, detail=detail).model_copy(update={"seed": given.seed})
-    draws, distance = resampling_of(synthetic), closest.distance_hu
-    if np.isfinite(distance).any():
-        least = int(copies.ratio.argmin())
+    found = np.flatnonzero(np.isfinite(closest.distance_hu))  # the others hold no bone
+    if len(found):
+        draws, least = resampling_of(synthetic.take(found)), int(copies.ratio.argmin())
         rows = {"synthetic_row": int(synthetic.rows[least]), "real_row": int(given.training.rows[closest.index[least]])}
         if yardstick.closest is not None:
-            result.figures["ratio"] = median_figure(copies.ratio, draws, given)
-            smallest = Figure(value=float(copies.ratio[least]), n=len(distance), seed=given.seed, detail=rows)
+            result.figures["ratio"] = median_figure(copies.ratio[found], draws, given)
+            smallest = Figure(value=float(copies.ratio[least]), n=len(found), seed=given.seed, detail=rows)
             result.figures["ratio_smallest"] = smallest
-        result.figures["distance"] = median_figure(distance, draws, given, "HU")
+        result.figures["distance"] = median_figure(closest.distance_hu[found], draws, given, "HU")
     if yardstick.closest is None:
         result.left_out.append(
             f"The distance ratio: {yardstick.why} Only segments less than {COPY_RATIO * LEAST_YARDSTICK_HU:g} HU from "
@@ -136,15 +136,16 @@ def _columns(copies: Copies, training: EvaluatedSet) -> dict[str, np.ndarray]:
 def _held_out(given: EvaluationInput, yardstick: Yardstick, result: MetricResult) -> None:
     """The figures of honest segments beside: how often the rule is wrong."""
     honest = given.real if given.held_out else given.training
-    alarms, draws = false_alarms(yardstick, progress=given.progress), resampling_of(honest.take(yardstick.rows))
+    alarms, asked = false_alarms(yardstick, progress=given.progress), honest.take(yardstick.rows)
     wrong = alarms.flagged.astype(float)
-    share = figure_of(lambda weights: weights @ wrong / weights.sum(), [draws], seed=given.seed)
+    share = figure_of(lambda weights: weights @ wrong / weights.sum(), [resampling_of(asked)], seed=given.seed)
     exact = share_flagged(alarms.flagged)
     if not wrong.any():  # resampling nothing says nothing
         share = share.model_copy(update={"interval": exact.interval, "resampled": exact.resampled})
     result.figures["held_out_copies"] = share.model_copy(update={"detail": exact.detail})
-    distance = alarms.closest.distance_hu
-    if np.isfinite(distance).any():
+    found = np.flatnonzero(np.isfinite(alarms.closest.distance_hu))
+    if len(found):
+        distance, draws = alarms.closest.distance_hu[found], resampling_of(asked.take(found))
         result.figures["held_out_distance"] = median_figure(distance, draws, given, "HU")
     if wrong.mean() > FALSE_ALARMS:
         result.warnings.append(

@@ -52,7 +52,8 @@ def nearest_by_mse(
         progress: told after every block of pairs.
 
     Returns:
-        Of equal distances the reference with the lowest row wins, and of one reference the copy as it is.
+        Of equal distances (of up to ``CANDIDATES``) the reference with the lowest row wins, and of one reference the
+        copy as it is.
 
     Raises:
         InputError: different sizes, no references, or pixels that are not finite.

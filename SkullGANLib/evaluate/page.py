@@ -117,10 +117,12 @@ def _glance(report: Report) -> str:
     if rows:
         parts.append(_table("Radiological figures of real and synthetic segments", HEADINGS, rows))
     return "".join(parts) and "".join(parts) + (
-        '<p class="note">Below each figure stands its 95 % bootstrap interval, over subjects where they are known. '
-        "KS: largest gap between the two cumulative distributions, 0 to 1, and the p of its test. W1: mean distance by "
-        "which values would have to move. The interval of a distance leans upwards, since resampling moves two sets "
-        "apart more often than together.</p>"
+        '<p class="note">Below each figure stands its 95 % interval: by bootstrap, over subjects where they are known, '
+        "and exact for the share of copies. KS: largest gap between the two cumulative distributions, 0 to 1, and the "
+        "p of its test. W1: mean distance by which values would have to move. The intervals of these two lean upwards, "
+        "since resampling moves two sets apart more often than together. Frechet and kernel distance, precision, "
+        "recall and diversity depend on the encoder, which is learnt from the training segments; their intervals leave "
+        "that out, so compare reports only where the encoder is the same (under every figure).</p>"
     )
 
 
@@ -236,7 +238,10 @@ def _made(report: Report) -> str:
     times = [[escape(result.title), f"{result.seconds:.1f} s"] for result in report.metrics.values()]
     times.append(["all, with pictures", f"{report.seconds:.1f} s"])
     hashes = [[name, f"<code>{escape(card.sha256)}</code>"] for name, card in _cards(report).items()]
-    words = f"Made by SkullGAN {report.library} with seed {report.seed}: the same seed and sets give the same figures."
+    words = (
+        f"Made by SkullGAN {report.library} with seed {report.seed}: the same seed and sets give the same figures on "
+        "the same machine, and nearly the same on another."
+    )
     return (
         f"<p>{escape(words)}</p>"
         + _table("Contents of the sets", ["set", "SHA-256"], hashes)

@@ -8,13 +8,14 @@ from __future__ import annotations
 import difflib
 import hashlib
 import importlib
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from SkullGANLib.errors import InputError
 from SkullGANLib.progress import Progress
@@ -88,6 +89,11 @@ class EvaluatedSet:
             return None
         return subjects
 
+    @property
+    def source(self) -> str:
+        """Content hash of the data set that the segments come from, of whatever part."""
+        return self.fingerprint.partition(":")[0]
+
     def take(self, rows: np.ndarray, name: str | None = None) -> EvaluatedSet:
         """The segments at ``rows`` (positions in this set, ascending), as a set of their own."""
         rows = np.asarray(rows, np.int64)
@@ -148,7 +154,7 @@ class EvaluationInput:
     unrealistic: EvaluatedSet | None = None
     judge: Judge | None = None
     progress: Progress | None = None
-    cache: dict[tuple[str, str], Any] = field(default_factory=dict)
+    cache: dict[tuple[str, str], Any] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         if self.training is None:
@@ -189,11 +195,11 @@ class Figure(BaseModel):
     """One number with what is needed to trust it.
 
     Attributes:
-        value: the number; None where it cannot be known.
+        value: the number; None where it cannot be known, as where it would not be finite.
         unit: empty for a ratio.
         interval: 95 % bootstrap interval, low and high; None where there is none.
         n: segments behind it.
-        subjects: subjects behind it; None where unknown.
+        subjects: subjects behind it, of all sets that name them; None where none does.
         resampled: what the interval was resampled over: "subjects", "segments", or both sets' where they differ.
         seed: of the resampling.
         detail: further numbers, such as the p of a test.
@@ -209,6 +215,15 @@ class Figure(BaseModel):
     resampled: str | None = None
     seed: int = 0
     detail: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _finite(self) -> Figure:
+        """JSON holds no other numbers, and one figure of many must not cost the report."""
+        if self.value is not None and not math.isfinite(self.value):
+            self.value = None
+        if self.value is None or not all(map(math.isfinite, self.interval or ())):
+            self.interval = None
+        return self
 
 
 class MetricResult(BaseModel):

@@ -192,7 +192,7 @@ def _card(given: EvaluatedSet) -> SetCard:
         subjects=None if given.subjects is None else len(np.unique(given.subjects)),
         split=given.split,
         size_px=given.hu.shape[1:],
-        sha256=given.fingerprint.partition(":")[0],
+        sha256=given.source,
     )
 
 

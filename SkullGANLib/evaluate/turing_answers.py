@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -181,8 +182,9 @@ def read_answers(test: VisualTest, path: Path, *, whole: bool = False) -> tuple[
             raise FormatError(f"{path} belongs to another test.", "Add it to the test that its answers were given in.")
         try:
             _, reader, image, said, seconds = row
-            known = 0 <= int(image) < len(test) and said in (REAL, SYNTHETIC, TAKEN_BACK)
             answer = Answer(said, float(seconds))
+            known = 0 <= int(image) < len(test) and said in (REAL, SYNTHETIC, TAKEN_BACK)
+            known = known and 0 <= answer.seconds < math.inf
         except ValueError:
             known = False
         if not known:

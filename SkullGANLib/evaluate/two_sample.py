@@ -15,7 +15,7 @@ import numpy as np
 from SkullGANLib.evaluate.bootstrap import auc_figure, resampling_of
 from SkullGANLib.evaluate.classifier import train_classifier
 from SkullGANLib.evaluate.convolutions import check_size
-from SkullGANLib.evaluate.registry import EvaluatedSet, EvaluationInput, MetricResult, metric
+from SkullGANLib.evaluate.registry import EvaluatedSet, EvaluationInput, MetricResult, metric, spread
 from SkullGANLib.segments.splits import split_by_segment, split_by_subject
 
 SHOWN, CHECKED = 0.6, 0.15
@@ -68,8 +68,8 @@ def two_sample(given: EvaluationInput) -> MetricResult:
         if other is not None:
             _test(given, result, name, real, _parted(other, given.seed))
     if _has_floor(given, result):
-        training = given.training.at_most(MOST_SHOWN * 2)
-        _test(given, result, "floor", _parted(training, given.seed), _parted(given.real, given.seed))
+        training, held_out = (_parted(each, given.seed) for each in (given.training, given.real))
+        _test(given, result, "floor", training, held_out)
     found = result.figures.get("artificial_auc")
     if found is not None and found.value < CAUGHT:
         result.warnings.append(
@@ -89,8 +89,8 @@ def _test(given: EvaluationInput, result: MetricResult, name: str, real: Parts, 
             f"takes {LEAST}."
         )
         return
-    shown, checked = _balanced(real.shown, other.shown, MOST_SHOWN), _balanced(real.checked, other.checked, MOST_SHOWN)
-    asked = [part.asked.at_most(MOST_ASKED) for part in (real, other)]
+    shown, checked = _balanced(real.shown, other.shown), _balanced(real.checked, other.checked)
+    asked = [part.asked for part in (real, other)]
     scores = train_classifier(
         tuple(each.hu for each in shown),
         tuple(each.hu for each in checked),
@@ -115,8 +115,11 @@ def _test(given: EvaluationInput, result: MetricResult, name: str, real: Parts, 
 def _real_parts(given: EvaluationInput, result: MetricResult) -> Parts | None:
     """Heads of the training part to learn from and held-out ones to be asked about, else the real set, parted."""
     if given.held_out:
-        shown, checked = _apart(given.training.at_most(MOST_SHOWN * 4 // 3), 1 - CHECKED, given.seed)
-        return Parts(shown, checked, given.real)
+        training = given.training
+        shown, checked = _apart(training, np.arange(len(training)), 1 - CHECKED, given.seed)
+        return Parts(
+            _some(training, shown, MOST_SHOWN), _some(training, checked, MOST_SHOWN), given.real.at_most(MOST_ASKED)
+        )
     subjects = given.real.subjects
     if subjects is not None and len(np.unique(subjects)) == 1:
         result.left_out.append(
@@ -151,22 +154,28 @@ def _has_floor(given: EvaluationInput, result: MetricResult) -> bool:
 
 
 def _parted(each: EvaluatedSet, seed: int) -> Parts:
-    rest, asked = _apart(each, SHOWN, seed)
-    return Parts(*_apart(rest, 1 - CHECKED, seed + 1), asked)
+    rest, asked = _apart(each, np.arange(len(each)), SHOWN, seed)
+    shown, checked = _apart(each, rest, 1 - CHECKED, seed + 1)
+    return Parts(_some(each, shown, MOST_SHOWN), _some(each, checked, MOST_SHOWN), _some(each, asked, MOST_ASKED))
 
 
-def _apart(each: EvaluatedSet, share: float, seed: int) -> tuple[EvaluatedSet, EvaluatedSet]:
-    """Two parts without a subject in common where the set has several, the first with ``share`` of the segments."""
-    shares = {"first": share, "second": 1 - share}
-    several = each.subjects is not None and len(np.unique(each.subjects)) > 1
+def _apart(each: EvaluatedSet, rows: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two parts of ``rows`` without a subject in common where there are several, the first with ``share`` of them."""
+    shares, subjects = {"first": share, "second": 1 - share}, each.subjects
+    several = subjects is not None and len(np.unique(subjects[rows])) > 1
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        part = split_by_subject(each.subjects, shares, seed) if several else split_by_segment(len(each), shares, seed)
-    return each.take(np.flatnonzero(part == "first")), each.take(np.flatnonzero(part == "second"))
+        part = split_by_subject(subjects[rows], shares, seed) if several else split_by_segment(len(rows), shares, seed)
+    return rows[part == "first"], rows[part == "second"]
 
 
-def _balanced(first: EvaluatedSet, second: EvaluatedSet, most: int) -> tuple[EvaluatedSet, EvaluatedSet]:
-    n = min(len(first), len(second), most)
+def _some(each: EvaluatedSet, rows: np.ndarray, most: int) -> EvaluatedSet:
+    """The segments at ``rows``, at most so many: only these are read."""
+    return each.take(rows[spread(len(rows), most)])
+
+
+def _balanced(first: EvaluatedSet, second: EvaluatedSet) -> tuple[EvaluatedSet, EvaluatedSet]:
+    n = min(len(first), len(second))
     return first.at_most(n), second.at_most(n)
 
 
