@@ -7,7 +7,6 @@ import pytest
 from test_module_panel import cells, makeDesk
 
 import slicer_host
-from SkullGANLib.errors import InputError
 from SkullGANLib.segments.dataset import SegmentDataset
 
 desk = pytest.fixture(makeDesk)
@@ -88,19 +87,18 @@ def test_what_the_audit_found_is_said_and_copies_are_marked_in_the_table(desk):
     assert ui.auditLabel.text.endswith("They were left out.")
 
 
-@pytest.mark.parametrize(("button", "segments"), [("Yes", 2), ("Ok", 2), ("No", 3), ("Cancel", 0)])
-def test_before_copies_are_exported_the_user_is_asked_what_to_do(desk, button, segments):
+@pytest.mark.parametrize(("button", "choice"), [("Yes", "drop"), ("Ok", "drop"), ("No", "keep"), ("Cancel", "")])
+def test_before_copies_are_exported_the_user_is_asked_what_to_do(desk, button, choice):
     ui = desk.ready()
     dataset = made(desk, [1], AUDIT)
     desk.logic.show(dataset)
     desk.script("dataset", "")
     slicer_host.answers["messageBox"] = press(button)
-    if segments:
+    if choice:
         desk.press(ui.exportButton)
-        folder = desk.calls("dataset")[-1][2]
-        exported = SegmentDataset.open(folder)
-        assert len(exported) == segments
-        assert (folder == str(dataset.path)) == (segments == 3)
+        call = desk.calls("dataset")[-1]
+        assert call[:3] == ["dataset", "export", str(dataset.path)]
+        assert call[call.index("--copies") + 1] == choice
     else:
         ui.exportButton.click()
         assert desk.calls("dataset") == []
@@ -109,18 +107,13 @@ def test_before_copies_are_exported_the_user_is_asked_what_to_do(desk, button, s
     assert text.startswith("1 of 3 segments are copies of segments that the model was trained on.")
 
 
-def test_a_script_must_say_what_to_do_about_copies(desk):
+def test_a_script_says_what_to_do_about_copies(desk):
     desk.ready()
     dataset = made(desk, [1], AUDIT)
-    with pytest.raises(InputError, match="1 of 3 segments are marked as copies"):
-        desk.logic.export(dataset, desk.folder / "a.npy")
-    with pytest.raises(InputError, match="no choice 'leave'"):
-        desk.logic.export(dataset, desk.folder / "a.npy", copies="leave")
-    with pytest.raises(InputError, match="Nothing would be left"):
-        desk.logic.export(made(desk, [0, 1, 2], AUDIT, "all"), desk.folder / "a.npy", copies="drop")
     desk.script("dataset", "")
-    desk.logic.export(dataset, desk.folder / "a.npy", copies="keep")
-    assert desk.calls("dataset")[-1][2] == str(dataset.path)
+    for said, words in ({}, []), ({"copies": "keep"}, ["--copies", "keep"]):
+        desk.logic.export(dataset, desk.folder / "a.npy", **said)
+        assert desk.calls("dataset")[-1][4:] == words
 
 
 def test_a_script_hands_on_data_sets_to_check_against(desk):

@@ -96,6 +96,18 @@ def test_export_replaces_what_is_there_only_when_asked(call, tmp_path, output, w
     assert (tmp_path / made).stat().st_mtime_ns > first
 
 
+def test_copies_of_training_segments_are_exported_only_when_asked(call):
+    made = SegmentDataset.open("set").select(np.arange(4))
+    for name, marks in (("some", [0, 1, 0, 0]), ("all", [1, 1, 1, 1])):
+        SegmentDataset.create(name, made.hu, {**made.table, "copy": np.array(marks)}, kind="synthetic")
+    assert "1 of 4 segments are marked as copies" in call("export", "some", "a.npy", fails=True)
+    call("export", "some", "a.npy", "--copies", "drop")
+    np.testing.assert_array_equal(np.load("a.npy")[:, 0], made.hu[[0, 2, 3]])
+    call("export", "some", "a.npy", "--copies", "keep", "--overwrite")
+    assert len(np.load("a.npy")) == 4
+    assert "Nothing would be left" in call("export", "all", "b.npy", "--copies", "drop", fails=True)
+
+
 def test_export_says_which_name_a_format_needs_and_never_writes_over_a_folder(call):
     assert "end in .nii or .nii.gz" in call("export", "set", "a.nrrd", "--format", "nii", fails=True)
     assert "is a folder" in call("sheet", "set", "set", "--overwrite", fails=True)

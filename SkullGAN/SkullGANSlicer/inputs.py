@@ -130,43 +130,9 @@ def auditArguments(audit: Any, copies: str, temporary: Callable[[str], Path]) ->
     return arguments + (["--copies", copies] if copies != "refuse" else [])
 
 
-def withoutCopies(folder: Path, copies: str, temporary: Callable[[str], Path]) -> Path:
-    """A data set that may leave the house: of one that holds copies of training segments, one without them.
-
-    Args:
-        folder: of a data set, or a ``.npy``, of which nothing is known.
-        copies: ``refuse``, ``drop`` or ``keep``.
-        temporary: names a folder for the set without them.
-
-    Raises:
-        InputError: there are copies, and nothing was said of them; or nothing else is there.
-    """
-    if copies not in ("refuse", "drop", "keep"):
-        raise InputError(f"There is no choice '{copies}' about copies.", "Choose refuse, drop or keep.")
-    if copies == "keep" or not (folder / "dataset.json").is_file():
-        return folder
-    dataset = openDataset(folder)
-    flagged = copiesOf(dataset)
-    if not flagged.any():
-        return folder
-    if copies == "refuse" or flagged.all():
-        raise InputError(
-            f"{int(flagged.sum())} of {len(dataset)} segments are marked as copies of training segments.",
-            "Export with copies='drop' to leave them out, or with copies='keep' all the same."
-            if copies == "refuse"
-            else "Nothing would be left to export.",
-        )
-    return dataset.select(~flagged, temporary("without copies")).path
-
-
 def holdsSegments(path: str) -> bool:
     """Whether a path is a data set or an array."""
     return os.path.isfile(os.path.join(path, "dataset.json")) or path.endswith(".npy")
-
-
-def copiesOf(dataset: SegmentDataset) -> np.ndarray:
-    """Which segments of a data set are marked as copies of training segments, (N,) bool."""
-    return np.asarray(dataset.table.get("copy", np.zeros(len(dataset)))) == 1
 
 
 def openDataset(data: Any) -> SegmentDataset:

@@ -301,9 +301,10 @@ class Logic(VisualTests):
             overwrite, wait, finished: see ``prepare``.
         """
         out = Path(out).expanduser()
-        folder = inputs.withoutCopies(inputs.datasetFolder(data, self.temporary), copies, self.temporary)
+        folder = inputs.datasetFolder(data, self.temporary)
         arguments = ["dataset", "export", folder, out]
-        arguments += inputs.flags({"format": format, "overwrite": overwrite})
+        said = None if copies == "refuse" else copies
+        arguments += inputs.flags({"format": format, "copies": said, "overwrite": overwrite})
         return self._run("Export", arguments, lambda result: out, wait, finished)
 
     def placeSegment(self, row: int, dataset: Any, *, thickness_mm: float = PLACED_MM) -> Any:

@@ -17,7 +17,7 @@ from SkullGANLib.jobs import Job, JobState
 
 from . import views
 from .audit import askAboutCopies, auditWords, trainedOn
-from .inputs import KIND_ATTRIBUTE, copiesOf, openDataset
+from .inputs import KIND_ATTRIBUTE, openDataset
 from .section import FOLDER, Section
 from .widgets import fillChoices, fillTable
 from .words import heading, spoken
@@ -124,11 +124,13 @@ class GenerateSection(Section):
             views.jumpToSlice(self._volume, row)
 
     def onExport(self) -> None:
+        from SkullGANLib.segments.table import marked_copies
+
         parameters = self.parameters
         folder = Path(parameters.exportPath)
         folder.mkdir(parents=True, exist_ok=True)
         name = f"{parameters.exportFormat}-segments{SUFFIXES[parameters.exportFormat]}"
-        copies = askAboutCopies(copiesOf(openDataset(self._volume)))
+        copies = askAboutCopies(marked_copies(openDataset(self._volume).table))
         if copies and self.panel.mayReplace(str(folder), name):
             self.logic.export(
                 self._volume, folder / name, format=parameters.exportFormat, copies=copies, overwrite=True, wait=False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 from click.core import ParameterSource
@@ -209,6 +209,14 @@ def import_(source: Path, output: Path, table_file: Path | None, progress: Progr
 @click.option(
     "--window-hu", type=(float, float), default=(0, 2700), show_default=True, help="For png: HU shown black and white."
 )
+@click.option(
+    "--copies",
+    default="refuse",
+    show_default=True,
+    type=click.Choice(["refuse", "drop", "keep"]),
+    help="What to do where segments are marked as copies of training segments: write nothing, leave them out, or "
+    "write them too.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace what is there already.")
 @common.command
 def export(
@@ -218,6 +226,7 @@ def export(
     flat: bool,
     slice_mm: float,
     window_hu: tuple[float, float],
+    copies: Literal["refuse", "drop", "keep"],
     overwrite: bool,
     progress: Progress,
 ) -> None:
@@ -230,7 +239,7 @@ def export(
         raise InputError(f"{output.name} is no name for {kind}.", f"Let it end in {' or '.join(wanted)}.")
     if kind not in ("png", "dicom"):
         exchange.refuse_existing(output, overwrite=overwrite)
-    opened = SegmentDataset.open(path, verify=True, progress=progress)
+    opened = exchange.without_copies(SegmentDataset.open(path, verify=True, progress=progress), copies)
     if kind == "png":
         exchange.export_pictures(opened, output, window_hu=window_hu, overwrite=overwrite, progress=progress)
     elif kind == "dicom":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from SkullGANLib.segments.arrays import finite_blocks, open_npy, write_npy
 from SkullGANLib.segments.dataset import SegmentDataset
 from SkullGANLib.segments.meta import Kind
 from SkullGANLib.segments.sheet import contact_sheet, write_png
+from SkullGANLib.segments.table import marked_copies
 
 PIXEL_MM, SLICE_MM = 0.45, 3.1  # of the paper: 57.6 mm across 128 pixels, every fifth slice of 0.625 mm
 PLAUSIBLE_HU = (-1100, 4000)
@@ -209,6 +210,29 @@ def export_dicom(
                 **facts,
             )
     return Path(folder)
+
+
+def without_copies(dataset: SegmentDataset, copies: Literal["refuse", "drop", "keep"] = "refuse") -> SegmentDataset:
+    """What of a data set may leave the house: all of it, unless some are marked as copies of training segments.
+
+    Args:
+        dataset: its column ``copy`` says which are, where an audit has found any.
+        copies: ``drop`` leaves them out, in memory; ``keep`` lets them go.
+
+    Raises:
+        InputError: there are copies and nothing was said of them, or nothing else is there.
+    """
+    flagged = marked_copies(dataset.table)
+    if copies == "keep" or not flagged.any():
+        return dataset
+    if copies == "refuse" or flagged.all():
+        raise InputError(
+            f"{int(flagged.sum())} of {len(dataset)} segments are marked as copies of training segments.",
+            "Leave them out (copies: drop), or export them all the same (copies: keep)."
+            if copies == "refuse"
+            else "Nothing would be left to export.",
+        )
+    return dataset.select(~flagged)
 
 
 def refuse_existing(path: str | Path, *, overwrite: bool = False) -> None:

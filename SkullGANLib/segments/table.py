@@ -132,6 +132,11 @@ def stack_tables(tables: Sequence[Mapping[str, np.ndarray]]) -> Table:
     return complete_table(stacked, sum(lengths))
 
 
+def marked_copies(table: Mapping[str, np.ndarray]) -> np.ndarray:
+    """(N,) bool: the segments that an audit has marked as copies of training segments, in the column ``copy``."""
+    return np.asarray(table.get("copy", np.zeros(len(table["index"])))) == 1
+
+
 def count_values(table: Mapping[str, np.ndarray], column: str) -> dict[str, int]:
     """How often each value of a column occurs, in alphabetical order; an empty one is called ``-``."""
     values, counts = np.unique(table[column], return_counts=True)
