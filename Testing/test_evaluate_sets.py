@@ -14,7 +14,7 @@ from SkullGANLib.evaluate.registry import Judge, spread
 from SkullGANLib.evaluate.report import evaluate_datasets, read_report
 from SkullGANLib.generate.realness import discriminator_of
 from SkullGANLib.models.card import ModelCard
-from SkullGANLib.models.folder import Model, save_model
+from SkullGANLib.models.folder import Model, load_model, save_model
 from SkullGANLib.models.registry import get_family
 from SkullGANLib.models.window import IntensityWindow
 from SkullGANLib.segments.artificial import make_artificial_dataset
@@ -95,6 +95,14 @@ def test_of_a_training_set_that_is_split_its_held_out_part_is_no_training(sets):
     assert not set(given.training.rows.tolist()) & set(given.real.rows.tolist())
 
 
+def test_a_discriminator_of_another_model_is_told_of(sets, tmp_path):
+    drawn = SegmentDataset.create(tmp_path / "drawn", bands(20, 4), {}, kind="synthetic", model_hash="of this")
+    words = "not that of the model which drew the synthetic set"
+    for model, told in (("of this", False), ("of another", True), ("", False)):
+        _, warnings, _ = prepare_input(sets["real"], drawn, judge=Judge(likes_it_bright, model_hash=model))
+        assert any(words in warning for warning in warnings) == told
+
+
 def test_sets_of_another_size_or_background_are_refused(sets, tmp_path):
     small = make(tmp_path / "small", bands(10, 1, size=64), kind="synthetic")
     with pytest.raises(InputError, match="control ones 64x64"):
@@ -150,6 +158,7 @@ def test_a_discriminator_with_batchnorm_is_asked_in_both_modes_and_stays_as_it_w
     card = ModelCard(family="skullgan", network=network.model_dump(), window=window)
     save_model(tmp_path / "model", Model(card, family.build_generator(network), family.build_discriminator(network)))
     judge, hu = discriminator_of(tmp_path / "model", "cpu"), bands(130, 3, size=network.size)
+    assert judge.model_hash == load_model(tmp_path / "model").hash
     first = judge.realness(hu)
     assert not np.allclose(judge.batchwise(hu), first)
     np.testing.assert_array_equal(judge.realness(hu), first)

@@ -138,6 +138,18 @@ def test_heads_stand_on_one_side_only(halves, monkeypatch):
     assert len(set.union(*heads)) == sum(map(len, heads))
 
 
+def test_an_area_below_one_half_is_no_triumph(halves, monkeypatch):
+    from SkullGANLib.evaluate import two_sample
+
+    def misled(shown, checked, asked, **_):
+        return tuple(np.linspace(low, low + 1, len(each)) for low, each in zip((0.5, -0.5), asked, strict=True))
+
+    monkeypatch.setattr(two_sample, "train_classifier", misled)
+    result = judged(EvaluationInput(halves.real, halves.synthetic, 0.45))
+    assert result.figures["auc"].interval[1] < 0.5
+    assert any("an AUC below 0.5 is no better than 0.5" in sentence for sentence in result.warnings)
+
+
 def test_one_real_head_cannot_be_tested_and_that_is_said(halves):
     result = judged(EvaluationInput(set_of("real", bands(60, 2), 1), halves.synthetic, 0.45))
     assert not result.figures

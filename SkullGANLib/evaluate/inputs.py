@@ -61,6 +61,9 @@ def prepare_input(
     if artificial is not None:
         halves = _drawn(given) if isinstance(artificial, str) else _halves(sets["artificial"])
         given.idealised, given.unrealistic = halves
+    drawn_by = synthetic.meta.model_hash if isinstance(synthetic, SegmentDataset) else None
+    if judge is not None and judge.model_hash and drawn_by not in (None, judge.model_hash):
+        warnings.append("The discriminator asked is not that of the model which drew the synthetic set.")
     return given, warnings, _missing(given)
 
 

@@ -121,11 +121,13 @@ class Judge:
         absolute: whether 0.5 parts real from generated; a relativistic discriminator knows only what is more real.
         batchwise: the same with the statistics of each batch, as in training, where the network has BatchNorm. Its
             running statistics are a blend of real and generated images, which moves all scores to one side.
+        model_hash: of the generator that it was trained against.
     """
 
     realness: Callable[[np.ndarray], np.ndarray]
     absolute: bool = True
     batchwise: Callable[[np.ndarray], np.ndarray] | None = None
+    model_hash: str = ""
 
 
 @dataclass

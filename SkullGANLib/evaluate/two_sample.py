@@ -108,6 +108,11 @@ def _test(given: EvaluationInput, result: MetricResult, name: str, real: Parts, 
             result.columns[each.name] = {"two_sample_score": column}
     figure = auc_figure(*scores, [resampling_of(each) for each in asked], seed=given.seed, detail=detail)
     result.figures[name] = figure
+    if figure.interval is not None and figure.interval[1] < 0.5:
+        result.warnings.append(
+            f"Two-sample test of the {other.asked.name} set: an AUC below 0.5 is no better than 0.5. What was learnt "
+            "of the heads shown misleads about those asked about: there are too few heads, or one stands on both sides."
+        )
     if figure.interval is None:
         result.left_out.append(_no_interval(asked))
 

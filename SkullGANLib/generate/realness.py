@@ -54,6 +54,7 @@ def discriminator_of(path: str | Path, device: str = "auto") -> Judge:
         return found
 
     if not any(isinstance(module, torch.nn.BatchNorm2d) for module in discriminator.modules()):
-        return Judge(partial(judged, network=discriminator), family.absolute)
+        return Judge(partial(judged, network=discriminator), family.absolute, model_hash=model.hash)
     in_training = copy.deepcopy(discriminator).train()  # a copy, since its running statistics change
-    return Judge(partial(judged, network=discriminator), family.absolute, partial(judged, network=in_training))
+    batchwise = partial(judged, network=in_training)
+    return Judge(partial(judged, network=discriminator), family.absolute, batchwise, model.hash)
