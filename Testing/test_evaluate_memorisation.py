@@ -190,6 +190,16 @@ def test_without_a_held_out_part_the_other_subjects_are_the_yardstick(tmp_path):
     assert found.left_out == []
 
 
+@pytest.mark.parametrize("subjects", [2, 10])
+def test_copies_by_the_measure_of_few_subjects_are_called_so_with_caution(tmp_path, subjects):
+    synthetic, n = heads(10, 1, 3)[0].astype(np.float32), 6 * subjects
+    synthetic[0] = TRAINING[0][3]
+    found = memorisation(given_of(tmp_path, TRAINING[0][:n], TRAINING[1][:n], synthetic, split=False))
+    assert found.columns["synthetic"]["copy"][0] == 1
+    assert found.warnings[0].startswith("Memorised:")
+    assert ("measured on 2 subjects only" in " ".join(found.warnings)) == (subjects == 2)
+
+
 @pytest.mark.parametrize(("names", "why"), [("one", "of a single subject"), ("unknown", "are not known")])
 def test_without_other_subjects_the_ratio_is_left_out_in_words_and_plain_copies_are_still_found(tmp_path, names, why):
     synthetic = heads(10, 1, 3)[0].astype(np.float32)

@@ -85,6 +85,13 @@ def test_another_set_than_the_models_and_a_set_that_is_missing_are_told(training
     assert audit.notes == ["The model does not say which data set it was trained on."]
 
 
+def test_that_only_two_heads_were_there_to_measure_by_is_told(tmp_path, card):
+    made = SegmentDataset.create(tmp_path / "two", TRAINING[0][:12], {"subject": TRAINING[1][:12]}, kind="real")
+    audit, flagged = audit_copies(drawn(), card, [made])
+    assert flagged[COPIES[0]]
+    assert "measured on 2 subjects only" in audit.notes[-1]
+
+
 def test_a_larger_data_set_is_shrunk_as_in_training(tmp_path, card):
     large = TRAINING[0].repeat(2, axis=1).repeat(2, axis=2)
     made = SegmentDataset.create(tmp_path / "large", large, {"subject": TRAINING[1]}, kind="real", spacing_mm=0.225)

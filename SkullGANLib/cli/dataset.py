@@ -80,10 +80,8 @@ def audit(path: Path, pairs: Path | None, progress: Progress) -> None:
     progress.close()
     if pairs is not None:
         write_table(pairs, found.pairs)
-    if found.yardstick.closest is None:
-        click.echo(f"Note: copies are told by their distance alone. {found.yardstick.why}")
-    if found.doubt:
-        click.echo(f"Note: {found.doubt}")
+    for sentence in filter(None, (found.yardstick.caution, found.doubt)):
+        click.echo(f"Note: {sentence}")
     if found:
         raise InputError(" ".join(found.sentences()), "Split by subject, and leave one of each two copies out.")
     parts = ", ".join(f"{name} {count}" for name, count in found.parts.items())

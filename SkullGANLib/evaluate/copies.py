@@ -18,6 +18,9 @@ POOL = 1000
 LEAST_YARDSTICK_HU = 100.0
 """No yardstick is shorter. Segments of two heads were at least 130 HU apart, in head phantoms and in scans at 0.45 mm,
 and a copy 50 HU at most. It matters where the yardstick itself is spoilt by copies, or where there is none."""
+FEW_SUBJECTS = 5
+"""With fewer honest subjects the yardstick is of their heads as much as of people: two scans of different scanners
+made it 430 HU long, and segments called copies that were none."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,19 @@ class Yardstick:
     looks: Prepared | None = None
     subjects: np.ndarray | None = None
     closest: Closest | None = None
+
+    @property
+    def caution(self) -> str:
+        """What to know before trusting what is measured with it, as a sentence; empty where nothing is."""
+        if self.closest is None:
+            return f"Copies are told by their distance alone. {self.why}"
+        subjects = len(np.unique(self.subjects))
+        if subjects >= FEW_SUBJECTS:
+            return ""
+        return (
+            f"How close honest segments come was measured on {subjects} subjects only: segments that merely resemble "
+            "training ones may be called copies. Look at the pairs."
+        )
 
     def at(self, queries: Prepared, *, own: np.ndarray | None = None, progress: Progress | None = None) -> np.ndarray:
         """The length of the yardstick where each query lies: (M,) HU.

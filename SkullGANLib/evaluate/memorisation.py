@@ -101,6 +101,8 @@ def memorisation(given: EvaluationInput) -> MetricResult:
     _sift(given, copies, yardstick, result)
     if flagged.any():
         result.warnings.insert(0, copies_words(flagged, synthetic.rows, yardstick))
+        if yardstick.closest is not None and yardstick.caution:
+            result.warnings.insert(1, yardstick.caution)
     return result
 
 

@@ -139,7 +139,7 @@ def audit_copies(
         share=figure.value,
         interval=figure.interval,
         images=(first + np.flatnonzero(flagged)).tolist(),
-        notes=_notes(checked, missed, yardstick.why),
+        notes=_notes(checked, missed, yardstick.caution),
     )
     return audit, flagged
 
@@ -241,7 +241,7 @@ def _joined(name: str, sets: Sequence[EvaluatedSet]) -> EvaluatedSet:
     )
 
 
-def _notes(checked: Sequence[CheckedSet], missed: int, why: str) -> list[str]:
+def _notes(checked: Sequence[CheckedSet], missed: int, caution: str) -> list[str]:
     found = []
     if any(each.trained_on is None for each in checked):
         found.append("The model does not say which data set it was trained on.")
@@ -255,6 +255,6 @@ def _notes(checked: Sequence[CheckedSet], missed: int, why: str) -> list[str]:
         found.append(
             f"The model was trained on {missed} data set{'s' if missed > 1 else ''} that it was not checked against."
         )
-    if why:
-        found.append(f"Copies are told by their distance alone. {why}")
+    if caution:
+        found.append(caution)
     return found
