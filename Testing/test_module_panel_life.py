@@ -102,7 +102,7 @@ def test_a_running_job_is_found_again_after_a_reload_and_can_be_cancelled(desk):
     desk.ui.generateButton.click()
     desk.idle()
     assert job.state is JobState.CANCELLED
-    assert desk.ui.generateButton.text == "Generate"
+    desk.until(lambda: desk.ui.generateButton.text == "Generate")  # the panel looks a moment later
     assert desk.ui.jobLabel.text == "Generate: cancelled"
     assert old.jobLabel.text == "At work"  # nobody writes into the old panel any more
     assert desk.errors == []

@@ -13,7 +13,7 @@ from SkullGANLib.segments.dataset import SegmentDataset
 
 # Replaces a data set for ever, its segments all holding the number of the round. argv: path, whether to exchange.
 WRITER = """
-import sys, itertools, numpy as np
+import sys, itertools, time, numpy as np
 from SkullGANLib import files
 from SkullGANLib.segments.dataset import SegmentDataset
 if sys.argv[2] == "two-steps":
@@ -22,6 +22,7 @@ print("ready", flush=True)
 for i in itertools.count(1):
     hu = np.full((6, 32, 32), i % 1000, np.int16)
     SegmentDataset.create(sys.argv[1], hu, {"round": np.full(6, i % 1000)}, kind="phantom", overwrite=True)
+    time.sleep(float(sys.argv[3]))
 """
 
 
@@ -43,7 +44,7 @@ def test_a_kill_at_any_moment_leaves_the_old_or_the_new_set_whole(tmp_path, how)
     rounds, rng = set(), np.random.default_rng(0)
     for _ in range(10):
         child = subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(path), how], stdout=subprocess.PIPE, env=environment
+            [sys.executable, "-c", WRITER, str(path), how, "0"], stdout=subprocess.PIPE, env=environment
         )
         child.stdout.readline()
         time.sleep(rng.uniform(0.005, 0.12))
@@ -92,7 +93,7 @@ with files.replace_folder("out") as folder:
 def test_a_reader_never_sees_half_a_set_while_another_process_replaces_it(tmp_path):
     path = tmp_path / "set"
     SegmentDataset.create(path, np.zeros((6, 32, 32), np.int16), {"round": np.zeros(6, int)}, kind="phantom")
-    child = subprocess.Popen([sys.executable, "-c", WRITER, str(path), "exchange"], stdout=subprocess.PIPE)
+    child = subprocess.Popen([sys.executable, "-c", WRITER, str(path), "exchange", "0.02"], stdout=subprocess.PIPE)
     try:
         child.stdout.readline()
         seen, end = set(), time.monotonic() + 2
