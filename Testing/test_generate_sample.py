@@ -147,6 +147,16 @@ def test_the_command_draws_from_a_model_and_from_released_weights(model, tmp_pat
     np.testing.assert_allclose(np.load(tmp_path / "b.npy")[:, 0], SegmentDataset.open(tmp_path / "set").hu, atol=0.1)
 
 
+def test_more_segments_than_memory_holds_are_refused_before_their_conditions_are_drawn(model, tmp_path, monkeypatch):
+    from SkullGANLib.models import conditions
+
+    monkeypatch.setattr(conditions, "condition_values", lambda *_, **__: pytest.fail("drawn"))
+    result = _invoke(generate, "--model", tmp_path / "model", "--count", 10**9, "--out", tmp_path / "set")
+    assert result.exit_code == 1
+    assert "1000000000 images do not fit into memory" in result.output
+    assert "Draw them in parts" in result.output
+
+
 def test_the_command_refuses_before_drawing(tmp_path):
     result = _invoke(generate, "--out", tmp_path / "a.npy")
     assert result.exit_code == 1

@@ -100,7 +100,7 @@ def generate(
     draws its part of them.
     """
     from SkullGANLib.generate.export import check_target, write_segments, write_sheet
-    from SkullGANLib.generate.sample import generate_together
+    from SkullGANLib.generate.sample import check_count, generate_together
     from SkullGANLib.models.conditions import condition_values, encode, parse_conditions
     from SkullGANLib.segments.dataset import SegmentDataset
 
@@ -111,6 +111,7 @@ def generate(
             "--copies needs a data set to look for copies of.", "Give the one of the training with --audit."
         )
     model = _open(folder, released, window_hu)
+    check_count(model, count)
     with common.notes() as notes:
         values = condition_values(model.card, parse_conditions(conditions), count, seed=seed, first=first)
     hu = generate_together(

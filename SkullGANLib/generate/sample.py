@@ -93,10 +93,9 @@ def generate_segments(
         raise InputError("Numbers of images and seeds count from 0, and at least one image is needed.", "Correct them.")
     if batch_statistics and precision == "bfloat16":
         raise InputError("Batch statistics are computed in float32.", "Leave one of the two options out.")
+    check_count(model, n)
     condition = _checked(condition, model, n, seed, first)
     where, network = local_device(resolve_device(device)), model.network
-    if 4 * n * network.size**2 > free_memory(torch.device("cpu")):
-        raise ResourceError(f"{n} images do not fit into memory.", "Draw them in parts, with --first.")
     size = min(batch_size or fitting_batch(model, where), n)
     floor_hu = model.card.bone_floor_hu if bone_floor_hu is None else bone_floor_hu
     hu = np.empty((n, network.size, network.size), np.float32)
@@ -118,6 +117,16 @@ def generate_segments(
             )
     report(progress, n, n, "Generating")
     return hu
+
+
+def check_count(model: Model, n: int) -> None:
+    """Refuse more segments than memory can hold, before any is drawn.
+
+    Raises:
+        ResourceError: there are too many.
+    """
+    if 4 * n * model.network.size**2 > free_memory(torch.device("cpu")):
+        raise ResourceError(f"{n} images do not fit into memory.", "Draw them in parts, with --first.")
 
 
 def _checked(condition: np.ndarray | None, model: Model, n: int, seed: int, first: int) -> np.ndarray | None:
