@@ -231,6 +231,8 @@ def test_odd_segments_are_counted_in_words(real, tmp_path):
 
 
 def test_values_cut_off_by_a_window_are_warned_of(real, tmp_path):
+    loud = make(tmp_path / "loud", bands(40, 1).astype(np.float32) * 1000, kind="synthetic", subjects=0)
+    assert "and no bone does: are these values HU?" in warnings_of(real, loud, tmp_path / "loud-report")
     cut = make(tmp_path / "cut", np.minimum(bands(40, 1), 1400), kind="synthetic", subjects=0)
     assert "of the synthetic set sit at its largest value, 1400 HU" in warnings_of(real, cut, tmp_path)
 

@@ -9,6 +9,7 @@ from test_evaluate_report import bands, make
 
 from SkullGANLib.cli.evaluate import evaluate
 from SkullGANLib.errors import InputError
+from SkullGANLib.evaluate.checks import check_origin
 from SkullGANLib.evaluate.inputs import prepare_input
 from SkullGANLib.evaluate.registry import Judge, spread
 from SkullGANLib.evaluate.report import evaluate_datasets, read_report
@@ -101,6 +102,21 @@ def test_a_discriminator_of_another_model_is_told_of(sets, tmp_path):
     for model, told in (("of this", False), ("of another", True), ("", False)):
         _, warnings, _ = prepare_input(sets["real"], drawn, judge=Judge(likes_it_bright, model_hash=model))
         assert any(words in warning for warning in warnings) == told
+
+
+def test_a_training_set_of_another_kind_is_told_of(sets, tmp_path):
+    phantoms = make(tmp_path / "phantoms", bands(30, 5), kind="phantom", subjects=6)
+    for training, told in ((phantoms, True), (None, False)):
+        given, _, _ = prepare_input(sets["real"], sets["synthetic"], training=training)
+        assert (
+            any("training set is of kind phantom, the real set of kind real" in s for s in check_origin(given)) == told
+        )
+
+
+def test_a_negative_seed_is_refused_before_anything_is_done():
+    result = CliRunner().invoke(evaluate, ["--real", "a", "--synthetic", "b", "--seed", "-5", "--out", "c"])
+    assert result.exit_code != 0
+    assert "-5 is not in the range" in result.output
 
 
 def test_sets_of_another_size_or_background_are_refused(sets, tmp_path):

@@ -118,7 +118,7 @@ def merge(inputs: tuple[Path, ...], output: Path, kind: str | None, overwrite: b
     show_default=True,
     help="Keep each person in one part, or shuffle segments as the paper did.",
 )
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 @common.command
 def split(path: Path, parts: tuple[str, ...], by: str, seed: int, progress: Progress) -> None:
     """Write the column split of the data set PATH."""
@@ -257,7 +257,7 @@ def export(
 @click.option("--like", type=folder, help="Data set of real segments whose SDR, thickness and intensity to match.")
 @click.option("--idealised", default=500, show_default=True, help="Number of images of the simplest skull.")
 @click.option("--unrealistic", default=500, show_default=True, help="Number of images that are plainly no skull.")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 @overwrite
 @common.command
 def artificial(

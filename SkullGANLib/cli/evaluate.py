@@ -35,7 +35,13 @@ if TYPE_CHECKING:
 )
 @click.option("--metric", "metrics", multiple=True, help="Compute only this metric; may be given several times.")
 @click.option("--spacing", "spacing_mm", type=float, help="Pixel size in mm of a .npy array.  [default: 0.45]")
-@click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap and of the examples shown.")
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Seed of the bootstrap and of the examples shown.",
+)
 @click.option("--device", default="auto", show_default=True, help="For --model: auto, cpu, cuda, cuda:1 or mps.")
 @click.option("--overwrite", is_flag=True, help="Replace a report that is there already.")
 @common.command

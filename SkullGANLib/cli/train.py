@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--epochs", type=float, help="Length of the training in passes over the data.")
 @click.option("--batch-size", help="Images in a step, or auto: as many as memory allows, 64 at most.")
 @click.option("--device", help="auto, cpu, cuda, cuda:1 or mps.  [default: auto]")
-@click.option("--seed", type=int, help="Seed of weights, data order, latents and noise.")
+@click.option("--seed", type=click.IntRange(0), help="Seed of weights, data order, latents and noise.")
 @click.option(
     "--init", type=click.Path(path_type=Path), help="Model folder, run, released .pth or phantom to start from."
 )

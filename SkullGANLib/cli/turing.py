@@ -40,7 +40,7 @@ def turing() -> None:
 @click.option("--synthetic", type=path, help="Data set or .npy of synthetic ones.")
 @click.option("--out", required=True, type=path, help="Folder of the test, to be given to the readers.")
 @click.option("--count", default=100, show_default=True, help="Images, half of them from each set.")
-@click.option("--seed", default=0, show_default=True, help="Of the draw of the images.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the draw of the images.")
 @click.option(
     "--split",
     default="auto",
@@ -137,7 +137,7 @@ def add(test: Path, answers: tuple[Path, ...], progress: Progress) -> None:
 @turing.command()
 @click.argument("test", type=path)
 @key_option
-@click.option("--seed", default=0, show_default=True, help="Of the bootstrap.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the bootstrap.")
 @common.command
 def result(test: Path, key: Path | None, seed: int, progress: Progress) -> None:
     """Mark the answers of a test.

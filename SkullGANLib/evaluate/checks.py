@@ -13,6 +13,8 @@ FEW_SEGMENTS = 100
 CUT_OFF, IN_SEGMENTS = 0.001, 0.1
 """A window is said to cut bone off where more than this share of the bone pixels, in more than that share of the
 segments, sit at the largest value of all."""
+HIGHEST_HU = 4096
+"""Of scanners that write 12 bits; metal alone goes beyond."""
 _LOOKED_AT = 500
 
 
@@ -47,6 +49,11 @@ def check_origin(given: EvaluationInput) -> list[str]:
         found.append(f"The set given as real says of itself that it is {given.real.kind}.")
     if given.real.kind == "phantom":
         found.append("The real set comes from head phantoms, not from patients.")
+    if given.training.kind and given.real.kind and given.training.kind != given.real.kind:
+        found.append(
+            f"The training set is of kind {given.training.kind}, the real set of kind {given.real.kind}: what is "
+            "learnt from the one or measured by it (two-sample test, encoder, copies) says little about the other."
+        )
     if given.synthetic.kind == "real":
         found.append("The set given as synthetic says of itself that it is real.")
     parts = set(given.real.table.get("split", np.empty(0, str)).tolist())
@@ -91,6 +98,8 @@ def _values(each: EvaluatedSet) -> list[str]:
     if len(each) < FEW_SEGMENTS:
         found.append(f"The {each.name} set has {len(each)} segments only; take at least {FEW_SEGMENTS}.")
     hu = np.asarray(each.hu[spread(len(each), _LOOKED_AT)])
+    if hu.max() > HIGHEST_HU:
+        found.append(f"The {each.name} set reaches {hu.max():,.0f} HU, and no bone does: are these values HU?")
     at_end = hu == max(hu.max(), BONE_THRESHOLD_HU)
     share = at_end.sum() / max((hu > BONE_THRESHOLD_HU).sum(), 1)
     if share > CUT_OFF and at_end.any((1, 2)).mean() > IN_SEGMENTS:
