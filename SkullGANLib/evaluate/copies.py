@@ -20,7 +20,7 @@ LEAST_YARDSTICK_HU = 100.0
 and a copy 50 HU at most. It matters where the yardstick itself is spoilt by copies, or where there is none."""
 FEW_SUBJECTS = 5
 """With fewer honest subjects the yardstick is of their heads as much as of people: two scans of different scanners
-made it 430 HU long, and segments called copies that were none."""
+made it up to 500 HU long, and segments were called copies that were none."""
 
 
 @dataclass(frozen=True)
