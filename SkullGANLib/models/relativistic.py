@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
 from torch.nn import functional as F
 
+from SkullGANLib.models.convolution import TwiceDifferentiable
 from SkullGANLib.models.device import full_precision
 from SkullGANLib.models.draws import SAMPLE, normal_latents
 from SkullGANLib.models.relativistic_recipe import RelativisticRecipe, RelativisticTrainer
@@ -69,12 +70,12 @@ class RelativisticNetwork(BaseModel):
 class Block(nn.Module):
     """x plus a bottleneck turned inside out: 1x1 to twice the channels, grouped 3x3, 1x1 back, which starts at 0."""
 
-    def __init__(self, width: int, group: int, blocks_in_all: int) -> None:
+    def __init__(self, width: int, group: int, blocks_in_all: int, kind: type[nn.Conv2d] = nn.Conv2d) -> None:
         super().__init__()
         inner, scale = 2 * width, _GAIN * blocks_in_all**-0.25
-        self.widen = _convolution(width, inner, 1, scale, bias=True)
-        self.mix = _convolution(inner, inner, 3, scale, groups=inner // group, bias=True)
-        self.narrow = _convolution(inner, width, 1, 0.0)
+        self.widen = _convolution(width, inner, 1, scale, bias=True, kind=kind)
+        self.mix = _convolution(inner, inner, 3, scale, groups=inner // group, bias=True, kind=kind)
+        self.narrow = _convolution(inner, width, 1, 0.0, kind=kind)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) to the same."""
@@ -115,7 +116,7 @@ class Generator(nn.Module):
         with full_precision(z.device):
             if self.embed is not None:
                 z = torch.cat([z, self.embed(condition.to(z.dtype))], 1)
-            x = self.basis * (z @ self.first)[:, :, None, None]
+            x = _in_order_of(self.stage0, self.basis * (z @ self.first)[:, :, None, None])
         for stage in range(self.stages):
             with _precise(z.device, self.stages - stage > _LOW_PRECISION_STAGES):
                 x = resample(x, 2.0) if stage else x
@@ -134,11 +135,12 @@ class Discriminator(nn.Module):
         super().__init__()
         widths, blocks = network.widths[::-1], network.blocks * len(network.widths)
         self.patch = network.patch
+        kind = TwiceDifferentiable  # for the gradient penalties
         self.first = _convolution(network.patch**2, widths[0], 1, 1.0)
         for stage, width in enumerate(widths):
-            layers = [Block(width, network.group, blocks) for _ in range(network.blocks)]
+            layers = [Block(width, network.group, blocks, kind) for _ in range(network.blocks)]
             if stage + 1 < len(widths) and widths[stage + 1] != width:
-                layers.append(_convolution(width, widths[stage + 1], 1, 1.0))
+                layers.append(_convolution(width, widths[stage + 1], 1, 1.0, kind=kind))
             self.add_module(f"stage{stage}", nn.Sequential(*layers))
         self.stages = len(widths)
         self.basis = nn.Parameter(torch.randn(widths[-1], 4, 4) / 4)
@@ -150,17 +152,29 @@ class Discriminator(nn.Module):
 
     def forward(self, images: torch.Tensor, condition: torch.Tensor | None = None) -> torch.Tensor:
         """(B, 1, size, size) and (B, k) to (B,) logits."""
-        x = self.first(F.pixel_unshuffle(images, self.patch))
+        x = self._widened(F.pixel_unshuffle(images, self.patch))
         for stage in range(self.stages):
             with _precise(x.device, stage >= _LOW_PRECISION_STAGES):
                 x = x.to(self.basis.dtype) if stage >= _LOW_PRECISION_STAGES else x
                 x = resample(x, 0.5) if stage else x
                 x = self.get_submodule(f"stage{stage}")(x)
         with full_precision(x.device):
-            features = self.last((x.to(self.basis.dtype) * self.basis).sum((2, 3)))
+            basis = self.basis.permute(1, 2, 0).contiguous()  # channels last, so that the gradient is, too
+            features = self.last((x.to(basis.dtype).permute(0, 2, 3, 1) * basis).sum((1, 2)))
             if self.embed is None:
                 return features[:, 0]
             return (features * self.embed(condition)).sum(1) / math.sqrt(features.shape[1])
+
+    def _widened(self, x: torch.Tensor) -> torch.Tensor:
+        """The first 1x1 convolution, as a matrix product: torch's loses the memory order of one-channel images."""
+        x = F.linear(x.permute(0, 2, 3, 1), self.first.weight.flatten(1)).permute(0, 3, 1, 2)
+        return _in_order_of(self.stage0, x)
+
+
+def _in_order_of(stage: nn.Sequential, x: torch.Tensor) -> torch.Tensor:
+    """Maps in the memory order of a stage's weights: the residual sums keep that of the first maps to the end."""
+    last = stage[0].mix.weight.is_contiguous(memory_format=torch.channels_last)
+    return x.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
 
 
 def _precise(device: torch.device, coarse: bool) -> AbstractContextManager:
@@ -172,14 +186,22 @@ def resample(x: torch.Tensor, factor: float) -> torch.Tensor:
 
     R3GAN smooths with [1, 2, 1] in both directions; the means of 2 x 2 cost less, and one call does each.
     """
-    return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
+    with full_precision(x.device):  # autocast would turn bfloat16 into float32 on a GPU
+        return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
 
 
 def _convolution(
-    before: int, after: int, kernel: int, scale: float, groups: int = 1, *, bias: bool = False
+    before: int,
+    after: int,
+    kernel: int,
+    scale: float,
+    groups: int = 1,
+    *,
+    bias: bool = False,
+    kind: type[nn.Conv2d] = nn.Conv2d,
 ) -> nn.Conv2d:
     """Weights N(0, scale^2 / inputs of an output), or 0 where ``scale`` is; biases 0."""
-    layer = nn.Conv2d(before, after, kernel, padding=kernel // 2, groups=groups, bias=bias)
+    layer = kind(before, after, kernel, padding=kernel // 2, groups=groups, bias=bias)
     fan_in = before // groups * kernel**2
     with torch.no_grad():
         layer.weight.normal_(0.0, scale / math.sqrt(fan_in)) if scale else layer.weight.zero_()

@@ -120,13 +120,13 @@ class RelativisticTrainer:
                 group["betas"] = (0.0, along(self.recipe.beta2, done))
 
     def _update(self, name: str, loss: torch.Tensor) -> None:
-        value = mean(loss).item()
-        if not math.isfinite(value):
-            raise FloatingPointError(f"the loss of the {name} is {value}")
         optimizer = self.optimizers[name]
         optimizer.zero_grad(set_to_none=True)
         with full_precision(loss.device):
             loss.backward()
+        value = mean(loss.detach()).item()  # waits for a GPU, so only now that it has all its work
+        if not math.isfinite(value):
+            raise FloatingPointError(f"the loss of the {name} is {value}")
         optimizer.step()
 
 

@@ -1,4 +1,4 @@
-"""The paper's network against its released code: ``python Testing/benchmarks/bench_paper.py [--batch N] [--rounds N]``.
+"""The paper's network against its released code: ``python Testing/benchmarks/bench_paper.py [--batch N] [--device cuda]``.
 
 The yardstick is what the released code does, in the same process: float32, eager, channels first, batch statistics
 when drawing as well, noise from a random generator with masks by comparison, and a new loader for every blurred batch.
@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from SkullGANLib.models.device import bfloat16_is_faster
+from SkullGANLib.models.device import bfloat16_is_faster, resolve_device
 from SkullGANLib.models.registry import Batch
 from SkullGANLib.models.skullgan import FAMILY, Generator, SkullGANNetwork
 from SkullGANLib.models.skullgan_recipe import SkullGANRecipe, gaussian_blur
@@ -38,7 +38,8 @@ class PlainNoise(nn.Module):
 class Yardstick:
     """Both networks, and the released code's way with them."""
 
-    def __init__(self, generator: Generator, discriminator: nn.Module, batch: int) -> None:
+    def __init__(self, generator: Generator, discriminator: nn.Module, batch: int, device: torch.device) -> None:
+        self.device = device
         self.generator, self.discriminator = copy.deepcopy(generator).train(), copy.deepcopy(discriminator).train()
         self.generator.noise = nn.ModuleList([PlainNoise(), PlainNoise()])
         self.optimizers = [
@@ -49,13 +50,14 @@ class Yardstick:
 
     def draw(self) -> torch.Tensor:
         with torch.no_grad():
-            return self.generator(torch.rand(self.batch, 200) * 2 - 1, torch.zeros(self.batch))
+            return self._generate(self.batch)
 
     def step(self) -> None:
         n, (of_g, of_d) = self.batch, self.optimizers
         (real,) = next(iter(DataLoader(self.data, batch_size=n, shuffle=True)))
         (other,) = next(iter(DataLoader(self.data, batch_size=n // 2, shuffle=True)))
-        drawn = self.generator(torch.rand(n - len(other), 200) * 2 - 1, torch.zeros(n - len(other)))
+        real, other = real.to(self.device), other.to(self.device)
+        drawn = self._generate(n - len(other))
         fake = torch.cat([drawn, gaussian_blur(other, 3, 0.8)])
         self.discriminator.zero_grad()
         loss = _bce(self.discriminator(real), 0.9) + _bce(self.discriminator(fake.detach()), 0.0)
@@ -65,18 +67,28 @@ class Yardstick:
         _bce(self.discriminator(fake), 1.0).backward()
         of_g.step()
 
+    def _generate(self, count: int) -> torch.Tensor:
+        return self.generator((torch.rand(count, 200) * 2 - 1).to(self.device), torch.zeros(count))
+
 
 class Ours:
     """The same networks as SkullGANLib draws from and trains them, the blurred images in the fake batch likewise."""
 
-    def __init__(self, generator: Generator, discriminator: nn.Module, network: SkullGANNetwork, batch: int) -> None:
-        self.network, self.batch, self.seen = network, batch, 0
-        self.bfloat16 = bfloat16_is_faster(torch.device("cpu"))
+    def __init__(
+        self,
+        generator: Generator,
+        discriminator: nn.Module,
+        network: SkullGANNetwork,
+        batch: int,
+        device: torch.device,
+    ) -> None:
+        self.network, self.batch, self.seen, self.device = network, batch, 0, device
+        self.bfloat16 = bfloat16_is_faster(device)
         self.folded = FAMILY.for_drawing(copy.deepcopy(generator).eval(), network, self.bfloat16)
         parts = [copy.deepcopy(net).to(memory_format=torch.channels_last).train() for net in (generator, discriminator)]
         recipe = SkullGANRecipe(**RECIPE, blur_joins_fakes=True)
         self.trainer = FAMILY.trainer(recipe, network, *parts)
-        self.images = torch.rand(256, 1, 128, 128) * 2 - 1
+        self.images = torch.rand(256, 1, 128, 128, device=device) * 2 - 1
 
     def draw(self) -> torch.Tensor:
         with torch.no_grad():
@@ -84,7 +96,7 @@ class Ours:
 
     def step(self) -> None:
         chosen = torch.arange(self.seen, self.seen + self.batch) % len(self.images)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16, cache_enabled=False):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16, cache_enabled=False):
             self.trainer.step(Batch(self.images[chosen], None, 0, self.seen, 100.0, 0.5))
         self.seen += self.batch
 
@@ -100,6 +112,8 @@ def turns(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, floa
         for name, call in calls.items():
             began = time.perf_counter()
             call()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
             if number:
                 best[name] = min(best[name], time.perf_counter() - began)
     return best
@@ -111,14 +125,18 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--only", choices=["draw", "step"])
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)
-    network = SkullGANNetwork()
-    networks = FAMILY.build_generator(network), FAMILY.build_discriminator(network)
-    sides = {"released code": Yardstick(*networks, given.batch), "SkullGANLib": Ours(*networks, network, given.batch)}
-    print(f"{given.batch} images, {given.threads} threads, bfloat16 {bfloat16_is_faster(torch.device('cpu'))}")
+    network, device = SkullGANNetwork(), resolve_device(given.device)
+    networks = [build(network).to(device) for build in (FAMILY.build_generator, FAMILY.build_discriminator)]
+    sides = {
+        "released code": Yardstick(*networks, given.batch, device),
+        "SkullGANLib": Ours(*networks, network, given.batch, device),
+    }
+    print(f"{device}, {given.batch} images, {given.threads} threads, bfloat16 {bfloat16_is_faster(device)}")
     for name, what in (("drawing", "draw"), ("training step", "step")):
         if given.only in (None, what):
             found = turns({side: getattr(each, what) for side, each in sides.items()}, given.rounds)

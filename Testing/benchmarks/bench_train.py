@@ -17,7 +17,8 @@ from SkullGANLib.models.device import bfloat16_is_faster, resolve_device
 from SkullGANLib.models.folder import Model
 from SkullGANLib.models.window import IntensityWindow
 from SkullGANLib.train.estimate import _Steps
-from SkullGANLib.train.options import TrainOptions, load_options
+from SkullGANLib.train.options import TrainOptions, load_options, parse_setting
+from SkullGANLib.train.run import compile_networks
 
 PRESETS = ("recommended-nano32", "recommended-tiny64", "recommended-XS", "compact", "demo")
 # Passes of a step in units of a forward pass, of the generator and of the discriminator; a backward pass counts two,
@@ -50,7 +51,8 @@ def training_rate(options: TrainOptions, device: torch.device, seconds: float) -
     """Images a second of whole training steps; data and pictures left out."""
     steps = _Steps(options, device, None)
     steps.build()
-    for _ in range(4):
+    compile_networks(steps.trainer, options, device, options.total_images(20_000))
+    for _ in range(8):
         steps.run(options.batch_size)
     began, count = time.perf_counter(), 0
     while time.perf_counter() - began < seconds or count % 4:
@@ -82,6 +84,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10, help="Of training for each.")
     parser.add_argument("--images", type=int, default=256, help="To draw for each.")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="Of the training.")
     parser.add_argument("--peak", type=float, help="TFLOP/s of the device in bfloat16.")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
@@ -89,7 +92,8 @@ def main() -> None:
     print(f"{device}, {given.threads} threads, torch {torch.__version__}, bfloat16 {bfloat16_is_faster(device)}")
     for text in given.presets:
         preset, _, batch = text.partition(":")
-        options = load_options(preset, {"batch_size": int(batch)} if batch else {})
+        settings = dict(parse_setting(each) for each in given.set)
+        options = load_options(preset, settings | ({"batch_size": int(batch)} if batch else {}))
         drawn, trained = flops_per_image(options)
         draw = drawing_rate(options, device, given.images)
         train = training_rate(options, device, given.seconds)
