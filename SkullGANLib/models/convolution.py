@@ -10,10 +10,10 @@ from torch.nn import functional as F
 class TwiceDifferentiable(nn.Conv2d):
     """A convolution of stride 1 that keeps the size, for networks whose gradient at the images is in their loss.
 
-    torch's own second derivative of a convolution goes group by group and takes whole maps for kernels; on a GPU that is
-    most of a training step. Here the gradient at the input is a transposed convolution, and the derivative of that is
-    again a convolution and a plain weight gradient. Values are those of ``nn.Conv2d``. A backward pass that is itself to be
-    differentiated (``create_graph``) gives the gradient at the input alone, none at weight and bias.
+    torch's own second derivative of a convolution goes group by group and takes whole maps for kernels; on a GPU that
+    is most of a training step. Here the gradient at the input is a transposed convolution, and the derivative of that
+    is again a convolution and a plain weight gradient. Values are those of ``nn.Conv2d``. A backward pass that is
+    itself to be differentiated (``create_graph``) gives the gradient at the input alone, none at weight and bias.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -27,13 +27,13 @@ class TwiceDifferentiable(nn.Conv2d):
 
 class _Convolution(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, weight, bias, groups):  # noqa: ANN001, ANN205
+    def forward(ctx, x, weight, bias, groups):
         ctx.save_for_backward(x, weight)
         ctx.groups = groups
         return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2, groups=groups)
 
     @staticmethod
-    def backward(ctx, gradient):  # noqa: ANN001, ANN205
+    def backward(ctx, gradient):
         x, weight = ctx.saved_tensors
         of_x = of_weight = of_bias = None
         if ctx.needs_input_grad[0]:
@@ -49,13 +49,13 @@ class _Transposed(torch.autograd.Function):
     """What a convolution passes back to its input."""
 
     @staticmethod
-    def forward(ctx, gradient, weight, groups):  # noqa: ANN001, ANN205
+    def forward(ctx, gradient, weight, groups):
         ctx.save_for_backward(gradient, weight)
         ctx.groups = groups
         return F.conv_transpose2d(gradient, weight, padding=weight.shape[-1] // 2, groups=groups)
 
     @staticmethod
-    def backward(ctx, outer):  # noqa: ANN001, ANN205
+    def backward(ctx, outer):
         gradient, weight = ctx.saved_tensors
         of_gradient = of_weight = None
         if ctx.needs_input_grad[0]:

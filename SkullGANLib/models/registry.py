@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from SkullGANLib.errors import InputError
@@ -19,9 +19,20 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 
-def unchanged(images: torch.Tensor, first: int, stream: int = 0) -> torch.Tensor:
-    """No augmentation."""
-    return images
+class Unchanged:
+    """No augmentation; what else there may be is ``train.augment.Augmentation``."""
+
+    def __call__(self, images: torch.Tensor, first: int, stream: int = 0) -> torch.Tensor:
+        """``applied(images, numbers(...))``."""
+        return images
+
+    def numbers(self, first: int, count: int, stream: int = 0) -> torch.Tensor | None:
+        """Random numbers for some images, on the CPU; None where nothing is to be changed."""
+        return None
+
+    def applied(self, images: torch.Tensor, numbers: torch.Tensor | None) -> torch.Tensor:
+        """Images changed by such numbers."""
+        return images
 
 
 @dataclass(frozen=True)
@@ -48,7 +59,7 @@ class Batch:
     first: int
     epoch: float
     done: float
-    augment: Callable[..., torch.Tensor] = unchanged
+    augment: Unchanged = field(default_factory=Unchanged)
     held_out: tuple[torch.Tensor, torch.Tensor | None] | None = None
 
 

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from SkullGANLib.models.device import full_precision
 from SkullGANLib.models.draws import AUGMENT, image_rng
+from SkullGANLib.models.registry import Unchanged
 
 TRANSLATION, ROTATION_DEG, SCALE = 0.125, 10.0, 0.1  # largest share of the width, angle and change of size
 BRIGHTNESS, CONTRAST, CUTOUT = 0.2, 0.2, 0.25  # largest shift in [-1, 1], change of contrast, and side of the square
@@ -22,7 +23,7 @@ _DRAWS = 14
 _STRETCH = 8  # batches between two adjustments
 
 
-class Augmentation:
+class Augmentation(Unchanged):
     """Random geometry, brightness, contrast and a hidden square, each with the same adapted probability.
 
     Image n of a seed is changed in the same way on every device and for every batch size.
@@ -57,11 +58,22 @@ class Augmentation:
             first: images drawn before this batch.
             stream: keeps the uses within one step apart.
         """
+        numbers = self.numbers(first, len(images), stream)
+        return self.applied(images, None if numbers is None else numbers.to(images.device))
+
+    def numbers(self, first: int, count: int, stream: int = 0) -> torch.Tensor | None:
+        """(count, 15): the draws of each image and, last, the probability; None where nothing is changed."""
         if self.probability == 0 or self.limit == 0:
+            return None
+        rngs = (image_rng(self.seed, AUGMENT + stream, n) for n in range(first, first + count))
+        draws = [np.append(rng.random(_DRAWS, np.float32), np.float32(self.probability)) for rng in rngs]
+        return torch.from_numpy(np.stack(draws))
+
+    def applied(self, images: torch.Tensor, numbers: torch.Tensor | None) -> torch.Tensor:
+        """Images changed by ``numbers``, which are on their device."""
+        if numbers is None:
             return images
-        numbers = range(first, first + len(images))
-        draws = np.stack([image_rng(self.seed, AUGMENT + stream, n).random(_DRAWS, np.float32) for n in numbers])
-        return augmented(images, torch.from_numpy(draws).to(images.device), self.probability, self.background)
+        return augmented(images, numbers[:, :_DRAWS], numbers[:, _DRAWS:], self.background)
 
     def observe(self, gap: float | None, gap_held_out: float | None, batch_size: int) -> None:
         """Take in the mean gaps of a step; they are not always there. Adjusts every few that are."""
@@ -91,20 +103,22 @@ class Augmentation:
         self._count, self._images = values["count"], values["images"]
 
 
-def augmented(images: torch.Tensor, draws: torch.Tensor, probability: float, background: float) -> torch.Tensor:
+def augmented(
+    images: torch.Tensor, draws: torch.Tensor, probability: float | torch.Tensor, background: float
+) -> torch.Tensor:
     """Images changed by given random numbers.
 
     Args:
         images: (B, 1, H, W) float in [-1, 1].
         draws: (B, 14) uniform in [0, 1): six decide what is done, eight how much.
-        probability: of each change; of mirroring, half of it.
+        probability: of each change, one or (B, 1); of mirroring, half of it.
         background: value beyond the border.
 
     Returns:
         (B, 1, H, W) float32.
     """
     done = draws[:, :6] < probability
-    done[:, 0] = draws[:, 0] < probability / 2  # half of them mirrored hides the side wholly: the model would forget it
+    done[:, :1] = draws[:, :1] < probability / 2  # half of them mirrored would hide the side wholly from the model
     done = done.to(images.dtype)
     much = (draws[:, 6:] * 2 - 1).to(images.dtype)  # -1 to 1
     flip = 1 - 2 * done[:, 0]
