@@ -70,9 +70,11 @@ class Trainer(Protocol):
         networks: name to network, of which ``"generator"`` is the one to sample from.
         optimizers: name to optimizer, whose states a checkpoint keeps.
         compilable: names of the networks that ``torch.compile`` can take.
+        recorded: whether a GPU replays its steps (``models.recording``), which leaves compiling little to gain.
     """
 
     compilable: tuple[str, ...]
+    recorded: bool
     networks: dict[str, torch.nn.Module]
     optimizers: dict[str, torch.optim.Optimizer]
 

@@ -43,6 +43,7 @@ class RelativisticTrainer:
     """
 
     compilable = ("generator",)  # what is differentiated twice does not compile
+    recorded = True
 
     def __init__(
         self, recipe: RelativisticRecipe, network: BaseModel, generator: torch.nn.Module, discriminator: torch.nn.Module

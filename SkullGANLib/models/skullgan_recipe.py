@@ -69,6 +69,7 @@ class SkullGANTrainer:
     """Both networks, their Adam optimizers and one step; see ``registry.Trainer``."""
 
     compilable = ("generator", "discriminator")
+    recorded = False
 
     def __init__(
         self, recipe: SkullGANRecipe, network: BaseModel, generator: torch.nn.Module, discriminator: torch.nn.Module

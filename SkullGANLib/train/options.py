@@ -41,7 +41,8 @@ class TrainOptions(BaseModel):
         device: auto, cpu, cuda, cuda:N or mps.
         precision: of the training steps; auto is bfloat16 where the device has units for it. Weights stay float32.
         channels_last: memory order of images and maps; auto is on for CPUs and CUDA.
-        compile: networks by torch.compile; auto is on for CUDA where the training is long enough to repay it.
+        compile: networks by torch.compile; auto is on for CUDA where the training is long enough to repay it and its
+            steps are not replayed from recordings.
         deterministic: make a GPU repeat itself bit by bit, at some cost; a CPU always does.
         seed: of weights, data order, latents and noise.
         batch_size: images in a step, over all processes; ``auto`` is the largest power of two up to 64 that fits.

@@ -280,7 +280,8 @@ def uses_bfloat16(options: TrainOptions, device: torch.device) -> bool:
 
 def compile_networks(trainer: Trainer, options: TrainOptions, device: torch.device, images: int) -> None:
     """Have torch compile the networks that can be, where that is asked for or repays itself."""
-    if options.compile == "off" or (options.compile == "auto" and (device.type != "cuda" or images < _REPAID_IMAGES)):
+    repaid = device.type == "cuda" and images >= _REPAID_IMAGES and not trainer.recorded
+    if options.compile == "off" or (options.compile == "auto" and not repaid):
         return
     if options.compile == "auto" and importlib.util.find_spec("triton") is None:
         return

@@ -1,4 +1,4 @@
-"""The paper's network against its released code: ``python Testing/benchmarks/bench_paper.py [--batch N] [--device cuda]``.
+"""The paper's network against its released code: ``python Testing/benchmarks/bench_paper.py [--device cuda]``.
 
 The yardstick is what the released code does, in the same process: float32, eager, channels first, batch statistics
 when drawing as well, noise from a random generator with masks by comparison, and a new loader for every blurred batch.
