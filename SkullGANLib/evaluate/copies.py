@@ -15,12 +15,12 @@ COPY_RATIO = 0.5
 NEIGHBOURS = 5
 POOL = 1000
 """At most so many honest segments are measured, spread evenly over their set."""
-LEAST_YARDSTICK_HU = 100.0
-"""No yardstick is shorter. Segments of two heads were at least 130 HU apart, in head phantoms and in scans at 0.45 mm,
-and a copy 50 HU at most. It matters where the yardstick itself is spoilt by copies, or where there is none."""
+LEAST_YARDSTICK_HU, LONGEST_YARDSTICK_HU = 100.0, 200.0
+"""No yardstick is shorter or longer. Segments of two heads were at least 130 HU apart, in head phantoms and in scans at
+0.45 mm, and a copy 50 HU at most. The first matters where the yardstick itself is spoilt by copies, or where there is
+none; the other where the honest heads are few and unlike: two scans of different scanners are up to 500 HU apart."""
 FEW_SUBJECTS = 5
-"""With fewer honest subjects the yardstick is of their heads as much as of people: two scans of different scanners
-made it up to 500 HU long, and segments were called copies that were none."""
+"""With fewer honest subjects the yardstick is of their heads as much as of people."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ class Yardstick:
                 usable = np.flatnonzero(known if own is None else known & (self.subjects != own[row]))
                 near = usable[_one_of_each(look[usable], self.subjects[usable])]
                 if len(near):
-                    lengths[row] = max(LEAST_YARDSTICK_HU, float(np.median(self.closest.distance_hu[near])))
-        return lengths
+                    lengths[row] = float(np.median(self.closest.distance_hu[near]))
+        return lengths.clip(LEAST_YARDSTICK_HU, LONGEST_YARDSTICK_HU)
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,10 @@ def rule_words(yardstick: Yardstick) -> str:
     if yardstick.closest is None:
         return f"less than {COPY_RATIO * LEAST_YARDSTICK_HU:g} HU away from the closest one"
     whose = "held-out" if yardstick.kind == "held-out subjects" else "other"
-    return f"less than {COPY_RATIO:g} times as far from the closest one as similar segments of {whose} subjects are"
+    return (
+        f"less than {COPY_RATIO:g} times as far from the closest one as similar segments of {whose} subjects are, "
+        f"{COPY_RATIO * LONGEST_YARDSTICK_HU:g} HU at most"
+    )
 
 
 def _one_of_each(looks: np.ndarray, subjects: np.ndarray) -> np.ndarray:

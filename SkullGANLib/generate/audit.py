@@ -11,7 +11,14 @@ from pydantic import BaseModel, ConfigDict
 from SkullGANLib import __version__
 from SkullGANLib.errors import InputError
 from SkullGANLib.evaluate.closest import Prepared
-from SkullGANLib.evaluate.copies import COPY_RATIO, LEAST_YARDSTICK_HU, look_for_copies, make_yardstick, rule_words
+from SkullGANLib.evaluate.copies import (
+    COPY_RATIO,
+    LEAST_YARDSTICK_HU,
+    LONGEST_YARDSTICK_HU,
+    look_for_copies,
+    make_yardstick,
+    rule_words,
+)
 from SkullGANLib.evaluate.memorisation import share_flagged
 from SkullGANLib.evaluate.registry import EvaluatedSet
 from SkullGANLib.models.card import ModelCard
@@ -45,7 +52,7 @@ class CopyAudit(BaseModel):
         against: the data sets.
         not_checked: sets that the model was trained on and that were not among them.
         rule: when a segment is called a copy, in words.
-        ratio, least_yardstick_hu: the numbers in it.
+        ratio, least_yardstick_hu, longest_yardstick_hu: the numbers in it.
         yardstick: whose segments it was measured by: "held-out subjects", "other subjects", or "none".
         honest: how many these were.
         checked, flagged, share, interval: segments drawn, copies among them, their share and its 95 % interval.
@@ -62,6 +69,7 @@ class CopyAudit(BaseModel):
     rule: str
     ratio: float = COPY_RATIO
     least_yardstick_hu: float = LEAST_YARDSTICK_HU
+    longest_yardstick_hu: float = LONGEST_YARDSTICK_HU
     yardstick: str
     honest: int = 0
     checked: int
