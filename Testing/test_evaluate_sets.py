@@ -104,6 +104,14 @@ def test_a_discriminator_of_another_model_is_told_of(sets, tmp_path):
         assert any(words in warning for warning in warnings) == told
 
 
+def test_a_discriminator_trained_on_other_data_is_told_of(sets):
+    own = (sets["real"].fingerprint,)
+    for trained_on, told in ((own, False), (("of another set",), True), ((), False)):
+        judge = Judge(likes_it_bright, trained_on=trained_on)
+        _, warnings, _ = prepare_input(sets["real"], sets["synthetic"], judge=judge)
+        assert any("was not trained on the training set given" in warning for warning in warnings) == told
+
+
 def test_a_training_set_of_another_kind_is_told_of(sets, tmp_path):
     phantoms = make(tmp_path / "phantoms", bands(30, 5), kind="phantom", subjects=6)
     for training, told in ((phantoms, True), (None, False)):

@@ -161,6 +161,7 @@ def test_two_real_heads_give_a_figure_without_an_interval(halves):
     assert result.figures["auc"].interval is None
     assert any("no interval" in sentence for sentence in result.left_out)
     assert any("without its floor" in sentence for sentence in result.left_out)
+    assert any("so few real heads (1)" in sentence for sentence in result.warnings)
 
 
 def test_unknown_heads_are_warned_of(halves):

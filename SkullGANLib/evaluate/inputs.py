@@ -64,6 +64,11 @@ def prepare_input(
     drawn_by = synthetic.meta.model_hash if isinstance(synthetic, SegmentDataset) else None
     if judge is not None and judge.model_hash and drawn_by not in (None, judge.model_hash):
         warnings.append("The discriminator asked is not that of the model which drew the synthetic set.")
+    if judge is not None and judge.trained_on and given.held_out and given.training.source not in judge.trained_on:
+        warnings.append(
+            "The model whose discriminator is asked was not trained on the training set given here: what it takes for "
+            "real says nothing about how well it knows its own."
+        )
     return given, warnings, _missing(given)
 
 

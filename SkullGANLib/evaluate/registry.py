@@ -122,12 +122,14 @@ class Judge:
         batchwise: the same with the statistics of each batch, as in training, where the network has BatchNorm. Its
             running statistics are a blend of real and generated images, which moves all scores to one side.
         model_hash: of the generator that it was trained against.
+        trained_on: content hashes of the data sets it was trained on; empty where they are not known.
     """
 
     realness: Callable[[np.ndarray], np.ndarray]
     absolute: bool = True
     batchwise: Callable[[np.ndarray], np.ndarray] | None = None
     model_hash: str = ""
+    trained_on: tuple[str, ...] = ()
 
 
 @dataclass

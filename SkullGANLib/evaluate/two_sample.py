@@ -25,7 +25,8 @@ MOST_SHOWN, MOST_ASKED = 1500, 2500
 LEAST = 10
 """Fewer segments than this in a part of a set prove nothing."""
 LEAST_SUBJECTS = 4
-"""For real heads against other real heads: two to learn from and two to be asked about."""
+"""Real heads to learn from. What was learnt of fewer may mislead about others: with two or three, sets that differ at a
+glance had areas of 0.17 to 0.4. Real heads against other real heads take as many to be asked about, too."""
 CAUGHT = 0.99
 """A classifier worth its name tells the artificial set from a real one at least so well."""
 
@@ -63,6 +64,7 @@ def two_sample(given: EvaluationInput) -> MetricResult:
     real = _real_parts(given, result)
     if real is None:
         return result
+    _few_heads(real, result)
     artificial = _joined(given.idealised, given.unrealistic)
     for name, other in (("auc", given.synthetic), ("control_auc", given.control), ("artificial_auc", artificial)):
         if other is not None:
@@ -138,6 +140,17 @@ def _real_parts(given: EvaluationInput, result: MetricResult) -> Parts | None:
             "are not known: its AUC is too high."
         )
     return _parted(given.real, given.seed)
+
+
+def _few_heads(real: Parts, result: MetricResult) -> None:
+    """Say so where there are few real heads to learn from."""
+    learnt = [each.subjects for each in (real.shown, real.checked)]
+    heads = 0 if any(subjects is None for subjects in learnt) else len(np.unique(np.concatenate(learnt)))
+    if 0 < heads < LEAST_SUBJECTS:
+        result.warnings.append(
+            f"The two-sample test learnt from so few real heads ({heads}) that only a high AUC counts: it takes what "
+            "is peculiar to them for what is real, and a low AUC says nothing."
+        )
 
 
 def _has_floor(given: EvaluationInput, result: MetricResult) -> bool:

@@ -36,6 +36,7 @@ def discriminator_of(path: str | Path, device: str = "auto") -> Judge:
     if model.discriminator is None:
         raise InputError(f"The model {path} comes without its discriminator.", "Give the run it was trained in.")
     family, where = get_family(model.card.family), resolve_device(device)
+    trained_on = tuple(model.card.training.get("data_sets", ()))
     discriminator, size = model.discriminator.to(where).eval(), family.network(**model.card.network).size
 
     @torch.inference_mode()
@@ -54,7 +55,7 @@ def discriminator_of(path: str | Path, device: str = "auto") -> Judge:
         return found
 
     if not any(isinstance(module, torch.nn.BatchNorm2d) for module in discriminator.modules()):
-        return Judge(partial(judged, network=discriminator), family.absolute, model_hash=model.hash)
+        return Judge(partial(judged, network=discriminator), family.absolute, None, model.hash, trained_on)
     in_training = copy.deepcopy(discriminator).train()  # a copy, since its running statistics change
     batchwise = partial(judged, network=in_training)
-    return Judge(partial(judged, network=discriminator), family.absolute, batchwise, model.hash)
+    return Judge(partial(judged, network=discriminator), family.absolute, batchwise, model.hash, trained_on)
