@@ -62,6 +62,16 @@ def test_two_halves_of_one_distribution_are_not_told_apart():
     assert low < 0 < high
 
 
+def test_the_interval_of_a_distance_holds_it_though_resampled_samples_are_further_apart():
+    rng = np.random.default_rng(3)
+    subjects = np.repeat(np.arange(12), 20)
+    real, synthetic = rng.normal(0, 1, 240) + rng.normal(0, 0.5, 12)[subjects], rng.normal(0.1, 1, 240)
+    figures = compare(real, synthetic, real_subjects=subjects).figures
+    for name in ("ks", "wasserstein"):
+        low, high = figures[name].interval
+        assert 0 <= low <= figures[name].value <= high
+
+
 def test_whole_subjects_are_drawn():
     resampling = Resampling(6, np.array(["a", "a", "b", "b", "b", "c"]))
     for _ in range(20):

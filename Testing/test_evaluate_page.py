@@ -224,7 +224,8 @@ def test_what_decides_comes_first_in_the_order_of_the_groups_with_floor_and_publ
         copies=MetricResult(title="Copies", group="memorisation", highlights=("copies",), figures=copies),
         dull=MetricResult(title="Dull", group="fidelity", figures={"x": Figure(value=1)}),
         two_sample=MetricResult(title="Told apart", group="separability", highlights=("auc", "gone"),
-                                figures={"auc": Figure(value=0.5, interval=(0.4, 0.6))}, aim="0.5"),
+                                figures={"auc": Figure(value=0.5, interval=(0.4, 0.6)),
+                                         "control_auc": Figure(value=0.9)}, aim="0.5"),
     )  # fmt: skip
     assert [(each.title, each.published, each.aim) for each in highlights(report)] == [
         ("Told apart: AUC", "", "0.5"),
@@ -237,7 +238,7 @@ def test_what_decides_comes_first_in_the_order_of_the_groups_with_floor_and_publ
     assert "Frechet: distance 49.2 3 49 low" in words
     assert "Dull" not in words
     assert [highlight_words(each) for each in highlights(report)] == [
-        "Told apart: AUC 0.500 (0.400 to 0.600); aim 0.5",
+        "Told apart: AUC 0.500 (0.400 to 0.600); control 0.900; aim 0.5",
         "Copies: copies 0.020; floor 0.010",
         "Frechet: distance 49.2; floor 3; published 49; aim low",
     ]

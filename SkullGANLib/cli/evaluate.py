@@ -95,10 +95,12 @@ def evaluate(
 def _print(report: Report, out: Path) -> None:
     from SkullGANLib.evaluate.summary import (
         HEADINGS,
+        figure_words,
         headline_rows,
         highlight_words,
         highlights,
         interval_words,
+        name_words,
         number_words,
         p_words,
     )
@@ -115,7 +117,11 @@ def _print(report: Report, out: Path) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows if len(rows) > 1 else ():
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    if len(rows) > 1 or decisive:
+    if len(rows) == 1 and not decisive:  # nothing but metrics of which no single figure decides
+        for result in report.metrics.values():
+            for name, figure in result.figures.items():
+                click.echo(f"{result.title}: {name_words(name)} {figure_words(figure)}")
+    if report.metrics:
         click.echo("In brackets: 95 % intervals.")
     for warning in report.warnings:
         click.echo(f"Note: {warning}")

@@ -80,10 +80,6 @@ def _subjects(given: EvaluationInput) -> list[str]:
             found.append("The real set comes from one subject: there is no interval, and nothing is said about others.")
         elif count < FEW_SUBJECTS:
             found.append(f"The real set comes from {count} subjects only: its intervals are too narrow.")
-        found.append(
-            "The p of each Kolmogorov-Smirnov test takes segments as independent; those of one head are not, so it is "
-            "too small."
-        )
         if given.synthetic.subjects is not None:
             shared = np.intersect1d(subjects, given.synthetic.subjects)
             if len(shared):

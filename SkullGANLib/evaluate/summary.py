@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from SkullGANLib.evaluate.registry import GROUPS, Figure, MetricResult
@@ -15,6 +15,7 @@ HEADINGS = ("", "real mean", "synthetic mean", "KS", "p", "W1")
 SPELT = {name: name.upper() for name in ("auc", "hu", "ks", "mse", "psnr", "sd", "sdr", "ssim")}
 SPELT |= {"sne": "SNE", "wasserstein": "Wasserstein"}
 """Parts of the names of figures that are no words."""
+OTHER_SETS = ("control", "artificial", "idealised", "unrealistic")
 FLOOR = "floor"
 """Name of a figure, or beginning of it, that compares real segments with other real ones."""
 JUDGED = {
@@ -33,6 +34,7 @@ class Highlight:
         title: of the metric, and of the figure where that has its own.
         figure: with its interval.
         floor: the same between two parts of the real set, where the metric knows it.
+        others: the same of the other sets, by name.
         published: by the paper, in words; empty where it gives none.
         aim: in words.
     """
@@ -42,6 +44,7 @@ class Highlight:
     floor: Figure | None
     published: str
     aim: str
+    others: dict[str, Figure] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,12 @@ def name_words(name: str) -> str:
     return " ".join(SPELT.get(part, part) for part in name.split("_"))
 
 
+def figure_words(figure: Figure) -> str:
+    """A figure and its interval: "0.992 (0.987 to 0.996)"."""
+    interval = interval_words(figure)
+    return number_words(figure.value, figure.unit) + (f" ({interval})" if interval else "")
+
+
 def published_words(figure: Figure) -> str:
     """What the paper gives for this figure, or nothing."""
     published = figure.detail.get("published")
@@ -119,20 +128,22 @@ def highlights(report: Report) -> list[Highlight]:
             figure = result.figures.get(name)
             if figure is not None and name != FLOOR:  # which stands beside the others
                 title = f"{result.title}: {name_words(name)}"
-                rows.append(Highlight(title, figure, _floor(result, name), published_words(figure), result.aim))
+                others = {each: result.figures.get(f"{each}_{name}") for each in OTHER_SETS}
+                others = {each: other for each, other in others.items() if other is not None}
+                rows.append(Highlight(title, figure, _floor(result, name), published_words(figure), result.aim, others))
     return rows
 
 
 def highlight_words(highlight: Highlight) -> str:
     """A highlight in one line."""
-    figure, interval = highlight.figure, interval_words(highlight.figure)
-    value = number_words(figure.value, figure.unit) + (f" ({interval})" if interval else "")
+    compared = {"floor": highlight.floor, **highlight.others}
     further = {
-        "floor": "" if highlight.floor is None else number_words(highlight.floor.value, highlight.floor.unit),
+        **{name: number_words(each.value, each.unit) for name, each in compared.items() if each is not None},
         "published": highlight.published,
         "aim": highlight.aim,
     }
-    return "; ".join([f"{highlight.title} {value}", *(f"{key} {words}" for key, words in further.items() if words)])
+    beside = [f"{key} {words}" for key, words in further.items() if words]
+    return "; ".join([f"{highlight.title} {figure_words(highlight.figure)}", *beside])
 
 
 def paper_metrics(report: Report) -> dict[str, MetricResult]:
