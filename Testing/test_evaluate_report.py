@@ -246,6 +246,8 @@ def test_values_cut_off_by_a_window_are_warned_of(real, tmp_path):
         (np.zeros((5, 48, 48)), {}, "0 of 5 synthetic segments"),
         (np.full((5, 48, 48), np.nan), {}, "synthetic set: 11520 pixels are not finite"),
         (bands(5, 0), {"spacing_mm": 0.6}, "spacings differ"),
+        (bands(5, 0), {"spacing_mm": 0.0}, "No pixel is 0 mm wide"),
+        (bands(5, 0), {"spacing_mm": float("nan")}, "No pixel is nan mm wide"),
         (bands(5, 0), {"split": "test"}, "no part 'test'"),
         (bands(5, 0), {"metrics": ["sdrr"]}, "nearest is 'sdr'"),
     ],

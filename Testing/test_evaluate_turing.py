@@ -319,7 +319,10 @@ def test_answers_of_the_page_are_added_once_and_only_where_they_belong(test, tmp
     saved.write_text("test,reader,image,answer,seconds\n" + "\n".join(rows) + "\n")
     session, new = add_answers(test, saved)
     assert (new, session.image, Session(test, "b").done) == (4, None, 10)
-    saved.write_text(saved.read_text(encoding="utf-8").replace("real", "synthetic"))
+    spreadsheet = saved.read_text(encoding="utf-8").replace(",", ";").replace("1.5", "1,5")
+    saved.write_text(spreadsheet)
+    assert add_answers(test, saved)[1] == 0
+    saved.write_text(spreadsheet.replace("real", "synthetic"))
     with pytest.raises(InputError, match="other answers already, to 5 of these images"):
         add_answers(test, saved)
 

@@ -128,7 +128,9 @@ def command(function: Callable) -> Callable:
             function(*args, progress=progress, **kwargs)
         except (Cancelled, KeyboardInterrupt):
             _finish(progress, events, EXIT_CANCELLED, canceled=True)
-            click.echo("Stopped as asked; what was finished is saved.", err=True)
+            trains = click.get_current_context().command.name == "train"
+            what = "what was finished is saved" if trains else "nothing is left half done"
+            click.echo(f"Stopped as asked; {what}.", err=True)
             sys.exit(EXIT_CANCELLED)
         except SkullGANError as error:
             _fail(error.message, error.advice, progress, events, debug)

@@ -134,6 +134,8 @@ def _part(real: Source, split: str) -> str:
 
 
 def _common_spacing(sources: Mapping[str, Source], spacing_mm: float | None) -> tuple[float, list[str]]:
+    if spacing_mm is not None and not 0 < spacing_mm < np.inf:
+        raise InputError(f"No pixel is {spacing_mm:g} mm wide.", "Give the pixel size in mm, such as 0.45.")
     known = {name: source.meta.spacing_mm for name, source in sources.items() if isinstance(source, SegmentDataset)}
     wanted = [*known.values(), *([] if spacing_mm is None else [spacing_mm])]
     if wanted and not np.allclose(wanted, wanted[0], rtol=1e-3):

@@ -172,7 +172,8 @@ def read_answers(test: VisualTest, path: Path, *, whole: bool = False) -> tuple[
     lines = text if whole else text[: text.rfind("\n") + 1]
     if not lines and not whole:
         return path.stem.removeprefix("answers-"), {}
-    heading, *rows = [*csv.reader(io.StringIO(lines))] or [[]]
+    semicolons = lines.startswith(";".join(COLUMNS))  # as spreadsheets of some countries save it
+    heading, *rows = [*csv.reader(io.StringIO(lines), delimiter=";" if semicolons else ",")] or [[]]
     if tuple(heading) != COLUMNS:
         raise FormatError(f"{path} holds no answers of a visual test.", "Give the file as the page has saved it.")
     answers: dict[int, Answer] = {}
@@ -182,7 +183,7 @@ def read_answers(test: VisualTest, path: Path, *, whole: bool = False) -> tuple[
             raise FormatError(f"{path} belongs to another test.", "Add it to the test that its answers were given in.")
         try:
             _, reader, image, said, seconds = row
-            answer = Answer(said, float(seconds))
+            answer = Answer(said, float(seconds.replace(",", ".")))
             known = 0 <= int(image) < len(test) and said in (REAL, SYNTHETIC, TAKEN_BACK)
             known = known and 0 <= answer.seconds < math.inf
         except ValueError:

@@ -87,7 +87,7 @@ def import_array(
         hu,
         table,
         kind=kind,
-        spacing_mm=spacing_mm or stack_mm,
+        spacing_mm=stack_mm if spacing_mm is None else spacing_mm,
         background_hu=background_hu,
         sources=[{"sha256": sha256_of(source)}],
         overwrite=overwrite,
