@@ -102,6 +102,12 @@ def emit(**event: object) -> None:
     sys.stdout.flush()
 
 
+def copies_option(words: str) -> Callable:
+    """``--copies``: what to do about segments that are copies of training segments, explained by ``words``."""
+    choices = click.Choice(["refuse", "drop", "keep"])
+    return click.option("--copies", default="refuse", show_default=True, type=choices, help=words)
+
+
 def command(function: Callable) -> Callable:
     """Give a click command ``--events``, ``--cancel-file`` and ``--debug``, and a ``progress`` argument.
 

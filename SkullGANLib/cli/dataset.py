@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
@@ -15,6 +15,7 @@ from SkullGANLib.progress import Progress
 
 if TYPE_CHECKING:
     from SkullGANLib.segments.dataset import SegmentDataset
+    from SkullGANLib.segments.table import CopiesChoice
 
 KINDS = click.Choice(["real", "synthetic", "artificial", "phantom"])
 COUNTED = ("subject", "region", "side", "plane", "split", "quality")
@@ -207,13 +208,9 @@ def import_(source: Path, output: Path, table_file: Path | None, progress: Progr
 @click.option(
     "--window-hu", type=(float, float), default=(0, 2700), show_default=True, help="For png: HU shown black and white."
 )
-@click.option(
-    "--copies",
-    default="refuse",
-    show_default=True,
-    type=click.Choice(["refuse", "drop", "keep"]),
-    help="What to do where segments are marked as copies of training segments: write nothing, leave them out, or "
-    "write them too.",
+@common.copies_option(
+    "What to do where segments are marked as copies of training segments: write nothing, leave them out, or write "
+    "them too."
 )
 @click.option("--overwrite", is_flag=True, help="Replace what is there already.")
 @common.command
@@ -224,7 +221,7 @@ def export(
     flat: bool,
     slice_mm: float,
     window_hu: tuple[float, float],
-    copies: Literal["refuse", "drop", "keep"],
+    copies: CopiesChoice,
     overwrite: bool,
     progress: Progress,
 ) -> None:

@@ -12,8 +12,8 @@ from SkullGANLib.errors import InputError
 from SkullGANLib.progress import Progress
 
 if TYPE_CHECKING:
-    from SkullGANLib.generate.audit import CopiesChoice
     from SkullGANLib.models.folder import Model
+    from SkullGANLib.segments.table import CopiesChoice
 
 
 @click.command(short_help="Draw synthetic segments from a model.")
@@ -64,13 +64,7 @@ if TYPE_CHECKING:
     metavar="DATASET",
     help="Look for copies of segments of the data set that the model was trained on; may be repeated.",
 )
-@click.option(
-    "--copies",
-    default="refuse",
-    show_default=True,
-    type=click.Choice(["refuse", "drop", "keep"]),
-    help="What --audit does about copies: write nothing, leave them out, or mark them in a column.",
-)
+@common.copies_option("What --audit does about copies: write nothing, leave them out, or mark them in a column.")
 @click.option("--batch-statistics", is_flag=True, help="As the released code: each image depends on its batch.")
 @click.option("--overwrite", is_flag=True, help="Replace what is there already.")
 @common.command

@@ -6,7 +6,7 @@ import numpy as np
 
 from SkullGANLib.evaluate.bootstrap import FEW_SUBJECTS
 from SkullGANLib.evaluate.radiological import BONE_THRESHOLD_HU, COLUMNS
-from SkullGANLib.evaluate.registry import UNKNOWN_SUBJECT, EvaluatedSet, EvaluationInput, spread
+from SkullGANLib.evaluate.registry import EvaluatedSet, EvaluationInput, spread
 from SkullGANLib.segments.splits import subjects_in_several_parts
 
 FEW_SEGMENTS = 100
@@ -30,8 +30,7 @@ def check_sets(given: EvaluationInput) -> list[str]:
 
 def check_split(subjects: np.ndarray, split: np.ndarray) -> list[str]:
     """A sentence if subjects stand in more than one part of a data set; both arrays are (N,)."""
-    several = subjects_in_several_parts({"subject": subjects, "split": split})
-    leaking = [subject for subject in several if subject not in UNKNOWN_SUBJECT]
+    leaking = subjects_in_several_parts({"subject": subjects, "split": split})
     if not leaking:
         return []
     return [

@@ -12,7 +12,6 @@ from SkullGANLib.evaluate.closest import Prepared, find_closest, too_small
 from SkullGANLib.evaluate.copies import Copies, Yardstick, make_yardstick, rule_words
 from SkullGANLib.evaluate.memorisation import share_flagged, yardstick_of
 from SkullGANLib.evaluate.registry import (
-    UNKNOWN_SUBJECT,
     EvaluatedSet,
     EvaluationInput,
     Figure,
@@ -21,6 +20,7 @@ from SkullGANLib.evaluate.registry import (
 )
 from SkullGANLib.progress import Progress
 from SkullGANLib.segments.splits import subjects_in_several_parts
+from SkullGANLib.segments.table import UNKNOWN_SUBJECT
 
 Part = tuple[str, np.ndarray, np.ndarray, Prepared]
 """Name, (n,) subjects, (n,) rows and segments of a part of a data set."""
@@ -115,7 +115,7 @@ def find_leaks(each: EvaluatedSet, *, progress: Progress | None = None) -> Leaks
     order = np.argsort(pairs["ratio"], kind="stable")
     return Leaks(
         {name: len(rows[name]) for name in names},
-        [subject for subject in subjects_in_several_parts(each.table) if subject not in UNKNOWN_SUBJECT],
+        subjects_in_several_parts(each.table),
         int((~_known(each.table["subject"][split != ""])).sum()),
         {name: column[order] for name, column in pairs.items()},
         yardstick,

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from SkullGANLib.errors import InputError
 from SkullGANLib.progress import Progress
+from SkullGANLib.segments.table import UNKNOWN_SUBJECT
 
 MODULES = (
     "distributions",
@@ -47,7 +48,6 @@ GROUPS = {
     "other": "Further figures",
 }
 """Groups of metrics and pictures and their headings, in the order in which the page shows them."""
-UNKNOWN_SUBJECT = {"", "unknown"}
 DRAWN = ("synthetic", "artificial")
 """Kinds of data set whose segments are independent draws, of no subject."""
 

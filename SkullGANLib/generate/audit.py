@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -25,9 +25,7 @@ from SkullGANLib.models.card import ModelCard
 from SkullGANLib.progress import Progress
 from SkullGANLib.segments.arrays import block_means
 from SkullGANLib.segments.dataset import SegmentDataset
-from SkullGANLib.segments.table import stack_tables
-
-CopiesChoice = Literal["refuse", "drop", "keep"]
+from SkullGANLib.segments.table import CopiesChoice, stack_tables
 
 
 class CheckedSet(BaseModel):

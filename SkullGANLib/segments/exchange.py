@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from SkullGANLib.segments.arrays import finite_blocks, open_npy, write_npy
 from SkullGANLib.segments.dataset import SegmentDataset
 from SkullGANLib.segments.meta import Kind
 from SkullGANLib.segments.sheet import contact_sheet, write_png
-from SkullGANLib.segments.table import marked_copies
+from SkullGANLib.segments.table import CopiesChoice, marked_copies
 
 PIXEL_MM, SLICE_MM = 0.45, 3.1  # of the paper: 57.6 mm across 128 pixels, every fifth slice of 0.625 mm
 PLAUSIBLE_HU = (-1100, 4000)
@@ -212,7 +212,7 @@ def export_dicom(
     return Path(folder)
 
 
-def without_copies(dataset: SegmentDataset, copies: Literal["refuse", "drop", "keep"] = "refuse") -> SegmentDataset:
+def without_copies(dataset: SegmentDataset, copies: CopiesChoice = "refuse") -> SegmentDataset:
     """What of a data set may leave the house: all of it, unless some are marked as copies of training segments.
 
     Args:

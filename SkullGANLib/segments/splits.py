@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from SkullGANLib.errors import InputError
+from SkullGANLib.segments.table import UNKNOWN_SUBJECT
 
 _TRIALS = 64
 
@@ -67,8 +68,8 @@ def split_by_segment(n: int, fractions: Mapping[str, float], seed: int = 0) -> n
 
 
 def subjects_in_several_parts(table: Mapping[str, np.ndarray]) -> list[str]:
-    """Pseudonyms that occur in more than one part of the column ``split``; segments without a part do not count."""
-    placed = table["split"] != ""
+    """Pseudonyms in several parts of the column ``split``; segments of no part or no known subject do not count."""
+    placed = (table["split"] != "") & ~np.isin(table["subject"], [*UNKNOWN_SUBJECT])
     pairs = np.unique(np.stack([table["subject"][placed], table["split"][placed]]), axis=1)
     subjects, counts = np.unique(pairs[0], return_counts=True)
     return subjects[counts > 1].tolist()

@@ -8,6 +8,7 @@ import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -31,6 +32,9 @@ COLUMNS: dict[str, tuple[type, str]] = {
     "quality": (str, "ok, or what is wrong with the segment"),
 }
 _LABEL = re.compile(r"-?0\d|\d{16,}|.*_")  # text that Python would read as a number
+UNKNOWN_SUBJECT = {"", "unknown"}
+CopiesChoice = Literal["refuse", "drop", "keep"]
+"""What to do about segments marked as copies of training segments: write nothing, leave them out, or write them too."""
 DEFAULT_TEXT = {"subject": "unknown", "quality": "ok"}  # every other text is empty, every other number not measured
 
 
