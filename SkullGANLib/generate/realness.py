@@ -16,6 +16,7 @@ from SkullGANLib.models.folder import load_model, shipped_model
 from SkullGANLib.models.registry import get_family
 
 _BATCH = 128
+_CACHED_BATCH = 16  # whose maps a processor keeps at hand, where the batch changes no result
 
 
 def discriminator_of(path: str | Path, device: str = "auto") -> Judge:
@@ -38,6 +39,10 @@ def discriminator_of(path: str | Path, device: str = "auto") -> Judge:
     family, where = get_family(model.card.family), resolve_device(device)
     trained_on = tuple(model.card.training.get("data_sets", ()))
     discriminator, size = model.discriminator.to(where).eval(), family.network(**model.card.network).size
+    if where.type != "mps":
+        discriminator = discriminator.to(memory_format=torch.channels_last)  # twice as fast
+    normalised = any(isinstance(module, torch.nn.BatchNorm2d) for module in discriminator.modules())
+    batch = _BATCH if normalised or where.type != "cpu" else _CACHED_BATCH
 
     @torch.inference_mode()
     def judged(hu: np.ndarray, network: torch.nn.Module) -> np.ndarray:
@@ -46,7 +51,7 @@ def discriminator_of(path: str | Path, device: str = "auto") -> Judge:
                 f"The model judges segments of {size}x{size} pixels, these have {'x'.join(map(str, hu.shape[1:]))}.",
                 "Leave --model out, or give a model of that size.",
             )
-        found, batches = np.empty(len(hu)), -(-len(hu) // _BATCH)
+        found, batches = np.empty(len(hu)), -(-len(hu) // batch)
         for first in range(batches):  # neighbours are of one head: each batch takes from all over the set
             part = slice(first, None, batches)
             images = torch.from_numpy(np.ascontiguousarray(hu[part], np.float32)).to(where)
@@ -54,7 +59,7 @@ def discriminator_of(path: str | Path, device: str = "auto") -> Judge:
             found[part] = family.realness(network, unit).double().cpu().numpy()
         return found
 
-    if not any(isinstance(module, torch.nn.BatchNorm2d) for module in discriminator.modules()):
+    if not normalised:
         return Judge(partial(judged, network=discriminator), family.absolute, None, model.hash, trained_on)
     in_training = copy.deepcopy(discriminator).train()  # a copy, since its running statistics change
     batchwise = partial(judged, network=in_training)
