@@ -55,6 +55,7 @@ def results(names, judged=("",), absolute=True) -> dict[str, MetricResult]:
 @pytest.mark.parametrize("count", [2, 3, 4, 6])
 def test_the_names_of_sets_below_their_violins_do_not_run_into_each_other(drawn, tmp_path, count):
     plots.violin_picture(None, results(SIX[:count]), tmp_path)
+    assert drawn[0].get_supxlabel().startswith("Dot: mean; line: median")
     for axes in drawn[0].axes:
         labels = axes.get_xticklabels()
         assert [label.get_text() for label in labels] == SIX[:count]
@@ -80,6 +81,7 @@ def test_a_relativistic_discriminator_has_no_threshold(drawn, tmp_path):
     plots.discriminator_picture(None, results(SIX[:2], absolute=False), tmp_path)
     assert len(drawn[0].axes[0].texts) == 0
     assert not any(set(line.get_ydata()) == {0.5} for line in drawn[0].axes[0].lines)
+    assert "no score parts real from generated" in drawn[0].axes[0].get_title()
 
 
 def test_the_closest_pairs_are_those_of_the_smallest_ratio_and_a_copy_stands_beside_what_it_copies(drawn, tmp_path):
@@ -101,7 +103,10 @@ def test_the_closest_pairs_are_those_of_the_smallest_ratio_and_a_copy_stands_bes
     titles = [axes.get_title() for axes in drawn[0].axes[:2]]
     apart = given.synthetic.hu[4].astype(float) - given.training.hu[11][:, ::-1]
     assert titles == ["synthetic 4", "real 11, mirrored"]
-    assert drawn[0].axes[2].get_title() == f"{np.sqrt((apart**2).mean()):.0f} HU apart"
+    assert drawn[0].axes[2].get_title() == f"{np.sqrt((apart**2).mean()):.0f} HU apart, ratio 0.10"
+
+    plots.nearest_picture(given, {}, tmp_path)
+    assert drawn[1].axes[2].get_title().endswith("HU apart")  # nothing was compared with held-out segments
 
 
 def test_a_group_that_the_page_does_not_know_is_refused():

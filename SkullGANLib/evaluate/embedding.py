@@ -191,7 +191,10 @@ def tsne_picture(given: EvaluationInput, results: dict[str, MetricResult], path:
     result = results["tsne"]
     names = [name for name in COLOURS if name in result.columns]
     colours = np.concatenate([np.full(len(given.every_set[name]), COLOURS[name]) for name in names])
-    figure = new_figure(13.5, 7.4)
+    figure = new_figure(13.5, 7.8)
+    figure.suptitle(
+        "What lies together is alike; how far groups are apart or how large they are means nothing", fontsize=12
+    )
     for axes, (which, title) in zip(figure.subplots(1, len(MAPS)), MAPS.items(), strict=True):
         x, y = (np.concatenate([result.columns[name][f"tsne_{which}_{axis}"] for name in names]) for axis in "xy")
         order = np.random.default_rng(given.seed).permutation(np.flatnonzero(np.isfinite(x)))

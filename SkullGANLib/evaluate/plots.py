@@ -12,7 +12,7 @@ from SkullGANLib.evaluate.nearest import Nearest, find_nearest, matched
 from SkullGANLib.evaluate.radiological import INTENSITY_THRESHOLD_HU
 from SkullGANLib.evaluate.registry import EvaluationInput, MetricResult, picture
 from SkullGANLib.evaluate.summary import p_words
-from SkullGANLib.segments.sheet import contact_sheet, write_png
+from SkullGANLib.segments.sheet import captioned, contact_sheet, write_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,6 +51,7 @@ def violin_picture(given: EvaluationInput, results: dict[str, MetricResult], pat
         unit = f" ({result.unit})" if result.unit else ""
         test = f"KS {ks.value:.2f}, p {p if p.startswith('<') else f'= {p}'}"
         draw_violins(axes, values, f"{MEASURES[name]}{unit}\n{test}")
+    figure.supxlabel("Dot: mean; line: median; bar: from the lower to the upper quartile", fontsize=12)
     save_figure(figure, path)
 
 
@@ -71,6 +72,7 @@ def discriminator_picture(given: EvaluationInput, results: dict[str, MetricResul
         axes.set_ylabel("score, higher for real", fontsize=13)
         called = {each: result.figures.get(f"{each}_called_real{way}") for each in values}
         if not any(called.values()):
+            axes.set_title("Compares images with each other:\nno score parts real from generated", fontsize=13, pad=10)
             continue
         axes.axhline(0.5, color="black", linewidth=1, linestyle="--")
         axes.set_ylim(-0.03, 1.34)
@@ -152,6 +154,7 @@ def nearest_picture(given: EvaluationInput, results: dict[str, MetricResult], pa
     order = np.argsort(closeness, kind="stable")
     rows = min(rows, len(order))
     random = np.random.default_rng(given.seed).choice(len(order), rows, replace=False)
+    by_ratio = closeness is not found.mse_hu2
     chosen = np.concatenate([order[:rows], random])
     pairs = Nearest(found.index[chosen], found.mse_hu2[chosen], found.mirrored[chosen])
     synthetic, nearest = np.asarray(given.synthetic.hu[chosen], np.float32), matched(given.training.hu, pairs)
@@ -167,8 +170,9 @@ def nearest_picture(given: EvaluationInput, results: dict[str, MetricResult], pa
         for i, axes in enumerate(grid, start=part):
             titles = (
                 f"synthetic {given.synthetic.rows[chosen[i]]}",
-                f"real {given.training.rows[pairs.index[i]]}{', mirrored' if pairs.mirrored[i] else ''}",
-                f"{apart_hu[i]:.0f} HU apart",
+                f"{given.training.name} {given.training.rows[pairs.index[i]]}"
+                + (", mirrored" if pairs.mirrored[i] else ""),
+                f"{apart_hu[i]:.0f} HU apart" + (f", ratio {closeness[chosen[i]]:.2f}" if by_ratio else ""),
             )
             bone, _, difference = (_show(*each) for each in zip(axes, images[i], titles, (0, 0, 1), strict=True))
         _colour_bar(half, bone, grid[:, :2], "HU")
@@ -209,7 +213,9 @@ def montage_picture(
         titles = [f"{each.name} {row}" for row in each.rows[chosen]]
         sheets.append(contact_sheet(np.asarray(each.hu[chosen]), columns=columns, titles=titles, window_hu=WINDOW_HU))
     gap = np.full((sheets[0].shape[0], 12), 255, np.uint8)
-    write_png(path, np.concatenate([sheets[0], gap, sheets[1]], axis=1))
+    width_mm = given.spacing_mm * given.real.hu.shape[2]
+    scale = f"{WINDOW_HU[0]:g} to {WINDOW_HU[1]:g} HU, black to white; each is {width_mm:.1f} mm wide"
+    write_png(path, captioned(np.concatenate([sheets[0], gap, sheets[1]], axis=1), scale))
 
 
 def new_figure(width_in: float, height_in: float) -> Figure:

@@ -61,6 +61,13 @@ def contact_sheet(
     return sheet
 
 
+def captioned(sheet: np.ndarray, text: str) -> np.ndarray:
+    """A sheet with a line of text below it, in ASCII."""
+    band = np.full((_TITLE_PX + 4, *sheet.shape[1:]), _GROUND, np.uint8)
+    _write_title(band, text)
+    return np.concatenate([sheet, band])
+
+
 def write_png(path: str | Path, image: np.ndarray) -> Path:
     """Write a picture as PNG, in one step and under any name.
 
