@@ -102,6 +102,23 @@ def emit(**event: object) -> None:
     sys.stdout.flush()
 
 
+def numbers(text: str, kind: type, option: str) -> tuple:
+    """Three positive numbers of an option, in which one stands for all.
+
+    Raises:
+        InputError: it is neither.
+    """
+    try:
+        values = tuple(kind(part) for part in text.replace("x", ",").split(","))
+    except ValueError:
+        values = ()
+    if len(values) == 1:
+        values *= 3
+    if len(values) != 3 or min(values) <= 0:
+        raise InputError(f"{option} {text} is not understood.", "Give one positive number, or three with commas.")
+    return values
+
+
 def copies_option(words: str) -> Callable:
     """``--copies``: what to do about segments that are copies of training segments, explained by ``words``."""
     choices = click.Choice(["refuse", "drop", "keep"])

@@ -100,7 +100,8 @@ def _families() -> list[dict]:
         families = list(FAMILIES.values())
     except ImportError:  # named among the missing packages
         return []
-    return [{"name": each.name, "title": each.title, "conditions": list(each.conditions)} for each in families]
+    images = [each for each in families if not each.volumes]
+    return [{"name": each.name, "title": each.title, "conditions": list(each.conditions)} for each in images]
 
 
 def _presets() -> list[dict]:

@@ -16,6 +16,7 @@ COMMANDS = {
     "train": "Train a generative model on a segment data set; run again to resume.",
     "generate": "Draw synthetic segments from a model.",
     "evaluate": "Compare synthetic with real segments.",
+    "volume": "Learn one CT volume with a pyramid of GANs, and draw others.",
     "turing": "Let readers tell real from synthetic segments by eye.",
     "doctor": "Show Python, torch, devices and memory, and how to mend what is missing.",
     "demo": "Run the whole path on head phantoms.",

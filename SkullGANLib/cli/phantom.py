@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from SkullGANLib.cli.common import command
+from SkullGANLib.cli.common import command, numbers
 from SkullGANLib.errors import InputError
 from SkullGANLib.progress import report
 
@@ -52,11 +52,12 @@ def phantom(
     import numpy as np
 
     from SkullGANLib.ct.phantom import LABELS, HeadPhantom
+    from SkullGANLib.ct.views import three_views, write_views
     from SkullGANLib.files import write_json
 
     if tilt and file_format != "dicom":
         raise InputError("Only DICOM can hold a tilted gantry.", "Add --format dicom or leave out --tilt.")
-    spacing_mm, voxels = _numbers(spacing, float, "--spacing"), _numbers(shape, int, "--shape")
+    spacing_mm, voxels = numbers(spacing, float, "--spacing"), numbers(shape, int, "--shape")
     out.mkdir(parents=True, exist_ok=True)
     facts = {"format": "skullgan-phantom", "version": 1, "labels": LABELS, "heads": []}
     previews = []
@@ -92,28 +93,16 @@ def phantom(
             }
         )
         if number < 8:
-            previews.append(_three_views(head.volume))
+            previews.append(three_views(head.volume))
         write_json(out / "phantom.json", facts)
     report(progress, subjects, subjects, "Making heads")
-    _write_preview(out / "preview.png", previews)
+    write_views(out / "preview.png", previews)
     click.echo(f"Wrote {subjects} head{'s' if subjects > 1 else ''} to {out}.")
     if labels and tilt:
         click.echo("Without label maps: no file holds them for slices of a tilted gantry.")
     for head in facts["heads"]:
         truth = head["truth"]["vault"]
         click.echo(f"  {head['subject']}: vault {truth['thickness_mm']:.1f} mm thick, SDR {truth['sdr']:.2f}")
-
-
-def _numbers(text: str, kind: type, option: str) -> tuple:
-    try:
-        values = tuple(kind(part) for part in text.replace("x", ",").split(","))
-    except ValueError:
-        values = ()
-    if len(values) == 1:
-        values *= 3
-    if len(values) != 3 or min(values) <= 0:
-        raise InputError(f"{option} {text} is not understood.", "Give one positive number, or three with commas.")
-    return values
 
 
 def _write(head, volume, out: Path, name: str, file_format: str, tilt: float) -> str:
@@ -135,33 +124,3 @@ def _write(head, volume, out: Path, name: str, file_format: str, tilt: float) ->
         kernel="BONE",
     )
     return folder.name
-
-
-def _three_views(volume):
-    """Axial, coronal and sagittal view through the middle, as 8-bit images of square pixels and equal height."""
-    import cv2
-    import numpy as np
-
-    hu, (x_mm, y_mm, z_mm) = volume.hu, volume.spacing_mm
-    slices, rows, columns = hu.shape
-    views = (
-        (hu[slices // 3], y_mm, x_mm),
-        (hu[::-1, rows // 2], z_mm, x_mm),
-        (hu[::-1, :, columns // 2 + round(8 / x_mm)], z_mm, y_mm),
-    )
-    images = []
-    for view, row_mm, column_mm in views:
-        grey = np.clip((view.astype(np.float32) + 200) / 2200 * 255, 0, 255).astype(np.uint8)
-        width = round(240 * view.shape[1] * column_mm / (view.shape[0] * row_mm))
-        images.append(cv2.resize(grey, (max(width, 1), 240), interpolation=cv2.INTER_AREA))
-    return np.concatenate(images, axis=1)
-
-
-def _write_preview(path: Path, previews: list) -> None:
-    import numpy as np
-
-    from SkullGANLib.segments.sheet import write_png
-
-    width = max(image.shape[1] for image in previews)
-    rows = [np.pad(image, ((0, 4), (0, width - image.shape[1]))) for image in previews]
-    write_png(path, np.concatenate(rows))

@@ -61,6 +61,18 @@ class Volume:
         matrix = self.index_to_lps
         return np.asarray(indices, float)[..., ::-1] @ matrix[:3, :3].T + matrix[:3, 3]
 
+    def part(self, first: tuple[int, int, int], last: tuple[int, int, int]) -> Volume:
+        """The box between two voxels (slice, row, column), both included, where it lies in the patient.
+
+        Raises:
+            ValueError: it is empty, or not within the volume.
+        """
+        ends = list(zip(first, last, self.shape, strict=True))
+        if not all(0 <= a <= b < n for a, b, n in ends):
+            raise ValueError(f"no box within {self.shape}")
+        origin_mm = tuple(self.zyx_to_lps(np.array(first)).tolist())
+        return replace(self, hu=self.hu[tuple(slice(a, b + 1) for a, b, _ in ends)], origin_mm=origin_mm)
+
     def with_array(self, hu: np.ndarray) -> Volume:
         """The same geometry around another array of the same shape."""
         return replace(self, hu=hu)

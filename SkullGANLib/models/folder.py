@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ValidationError
 
-from SkullGANLib.errors import FormatError
+from SkullGANLib.errors import FormatError, InputError
 from SkullGANLib.files import replace_folder, sha256_of, write_json, write_tensors
 from SkullGANLib.models.card import CARD_FILE, ModelCard, load_card, model_folder
 from SkullGANLib.models.registry import Family, get_family
@@ -84,14 +84,16 @@ def _stored(value: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
     return value.to(dtype) if dtype is not None and value.is_floating_point() else value
 
 
-def load_model(path: str | Path, *, discriminator: bool = False) -> Model:
+def load_model(path: str | Path, *, discriminator: bool = False, volumes: bool = False) -> Model:
     """Read a model folder, or the ``model`` folder of a training run.
 
     Args:
         path: model or run folder.
         discriminator: whether to read the discriminator too, where there is one.
+        volumes: whether a model is wanted that draws volumes, or one that draws images.
 
     Raises:
+        InputError: a model for the other of these.
         FormatError: no model, of a newer version, of an unknown family, or damaged.
     """
     folder = model_folder(path)
@@ -103,6 +105,9 @@ def load_model(path: str | Path, *, discriminator: bool = False) -> Model:
         raise FormatError(
             f"{folder / CARD_FILE} describes a network that cannot be built.", "Update SkullGAN."
         ) from error
+    if family.volumes != volumes:
+        kind, command = ("images", "generate") if volumes else ("volumes", "volume generate")
+        raise InputError(f"{path} is a model for {kind}.", f"Use skullgan {command}.")
     wanted = {GENERATOR_FILE: family.build_generator}
     if discriminator and DISCRIMINATOR_FILE in card.sha256:
         wanted[DISCRIMINATOR_FILE] = family.build_discriminator

@@ -1,7 +1,8 @@
 """What a family of generative models must offer, and the list of those there are.
 
 ``train``, ``generate``, ``evaluate`` and the module's panel work with whatever is registered. A family is one file of
-this package with an object called ``FAMILY``; nothing else has to be told of it.
+this package with an object called ``FAMILY``, or a tuple of them; nothing else has to be told of it. Families
+with ``volumes`` learn one CT volume and draw others: ``train.pyramid`` and ``generate.volumes`` work with those.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import importlib
 import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from SkullGANLib.errors import InputError
@@ -103,8 +105,10 @@ class Family(Protocol):
         trainer: called with (recipe, network, generator, discriminator).
         conditions: columns of a segment table that a sample can be asked for.
         absolute: whether a ``realness`` of 0.5 parts real from generated images.
+        volumes: whether it learns and draws volumes; the methods for images are then missing.
     """
 
+    volumes: bool
     name: str
     title: str
     network: type[BaseModel]
@@ -161,7 +165,7 @@ class _Families(Mapping[str, Family]):
             modules = [
                 importlib.import_module(f"{package.__name__}.{m.name}") for m in pkgutil.iter_modules(package.__path__)
             ]
-            families = [module.FAMILY for module in modules if hasattr(module, "FAMILY")]
+            families = [each for module in modules for each in _families_of(module)]
             self._found = {family.name: family for family in families}
         return self._found
 
@@ -173,6 +177,11 @@ class _Families(Mapping[str, Family]):
 
     def __len__(self) -> int:
         return len(self._all())
+
+
+def _families_of(module: ModuleType) -> tuple[Family, ...]:
+    found = getattr(module, "FAMILY", ())
+    return found if isinstance(found, tuple) else (found,)
 
 
 FAMILIES: Mapping[str, Family] = _Families()
@@ -187,3 +196,15 @@ def get_family(name: str) -> Family:
     if name not in FAMILIES:
         raise InputError(f"There is no model family called {name!r}.", f"Choose one of: {', '.join(FAMILIES)}.")
     return FAMILIES[name]
+
+
+def image_family(name: str) -> Family:
+    """The family called ``name``, one that learns and draws images.
+
+    Raises:
+        InputError: there is none, or it is one for volumes.
+    """
+    family = get_family(name)
+    if family.volumes:
+        raise InputError(f"Models of the family {name} are for volumes.", "Use skullgan volume.")
+    return family

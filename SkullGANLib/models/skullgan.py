@@ -222,7 +222,7 @@ class SkullGAN:
     recipe = SkullGANRecipe
     trainer = SkullGANTrainer
     conditions: tuple[str, ...] = ()
-    absolute = True
+    absolute, volumes = True, False
 
     def build_generator(self, network: SkullGANNetwork) -> Generator:
         """A freshly initialised generator."""

@@ -84,6 +84,30 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Any], Tensors]:
         raise FormatError(f"{path} is damaged ({error}).", "An older one may be whole.") from error
 
 
+def optimizer_tensors(name: str, optimizer: torch.optim.Optimizer) -> Tensors:
+    """The state of an optimizer, under ``name``."""
+    states = optimizer.state_dict()["state"].items()
+    return {f"{name}/optimizer/{number}/{key}": value for number, state in states for key, value in state.items()}
+
+
+def restore_optimizer(name: str, optimizer: torch.optim.Optimizer, tensors: Tensors) -> None:
+    """Take back what ``optimizer_tensors`` gave."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    states: dict[int, Tensors] = {}
+    for key, value in below(tensors, f"{name}/optimizer/").items():
+        number, _, what = key.partition("/")
+        like = parameters[int(number)]
+        if value.shape == like.shape:  # a fused Adam takes moments to lie in memory as their weights do
+            value = torch.empty_like(like, device="cpu", requires_grad=False).copy_(value)
+        states.setdefault(int(number), {})[what] = value
+    optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def below(tensors: Tensors, prefix: str) -> Tensors:
+    """Those whose names begin with ``prefix``, without it."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
 def best_checkpoint(folder: Path) -> Path | None:
     """The checkpoint of the lowest score; of several that were not judged the newest."""
     paths = sorted(_all(folder), reverse=True)

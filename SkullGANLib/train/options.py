@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from SkullGANLib.errors import FormatError, InputError
-from SkullGANLib.models.registry import Family, get_family
+from SkullGANLib.models.registry import Family, image_family
 
 MAY_CHANGE = (
     "images",
@@ -105,7 +105,7 @@ class TrainOptions(BaseModel):
     @property
     def known_family(self) -> Family:
         """The family's entry in the registry."""
-        return get_family(self.family)
+        return image_family(self.family)
 
     @cached_property
     def network_options(self) -> BaseModel:
@@ -157,7 +157,7 @@ def load_options(preset: str | Path, overrides: Mapping[str, Any] | None = None)
     """
     values = {"preset": str(preset), **_read_preset(preset)}
     values.pop("title", None)  # for people
-    family = get_family((overrides or {}).get("family", values.get("family", "skullgan")))
+    family = image_family((overrides or {}).get("family", values.get("family", "skullgan")))
     known = [name for name in TrainOptions.model_fields if name not in _GROUPS]
     known += [f"{group}.{name}" for group in _GROUPS for name in getattr(family, group).model_fields]
     groups = {group: dict(values.pop(group, {})) for group in _GROUPS}

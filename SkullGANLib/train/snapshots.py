@@ -17,7 +17,15 @@ from SkullGANLib.models.folder import Model, save_model
 from SkullGANLib.models.parallel import rank, wait
 from SkullGANLib.models.window import exported_hu
 from SkullGANLib.segments.sheet import contact_sheet, write_png
-from SkullGANLib.train.checkpoints import Tensors, best_checkpoint, load_checkpoint, save_checkpoint
+from SkullGANLib.train.checkpoints import (
+    Tensors,
+    below,
+    best_checkpoint,
+    load_checkpoint,
+    optimizer_tensors,
+    restore_optimizer,
+    save_checkpoint,
+)
 from SkullGANLib.train.loop import Run
 
 SHEET_IMAGES = 32
@@ -65,7 +73,7 @@ def mend_model(run: Run) -> None:
     for name, network in networks.items():
         if network is not None:
             copies[name] = getattr(run.options.known_family, f"build_{name}")(run.options.network_options)
-            copies[name].load_state_dict(_below(tensors, prefixes[name]))
+            copies[name].load_state_dict(below(tensors, prefixes[name]))
     _write_model(run, state["images"], state["score"], copies["generator"], copies.get("discriminator"))
 
 
@@ -77,27 +85,18 @@ def collect_state(run: Run) -> tuple[dict, Tensors]:
     for name, network in run.trainer.networks.items():
         tensors |= {f"{name}/weights/{key}": value for key, value in network.state_dict().items()}
     for name, optimizer in run.trainer.optimizers.items():
-        for number, state in optimizer.state_dict()["state"].items():
-            tensors |= {f"{name}/optimizer/{number}/{key}": value for key, value in state.items()}
+        tensors |= optimizer_tensors(name, optimizer)
     return {"trainer": values, "augment": run.augment.state()}, tensors
 
 
 def restore_state(run: Run, values: dict, tensors: Tensors) -> None:
     """Take back what ``collect_state`` gave."""
-    run.ema.network.load_state_dict(_below(tensors, "average/"))
+    run.ema.network.load_state_dict(below(tensors, "average/"))
     for name, network in run.trainer.networks.items():
-        network.load_state_dict(_below(tensors, f"{name}/weights/"))
+        network.load_state_dict(below(tensors, f"{name}/weights/"))
     for name, optimizer in run.trainer.optimizers.items():
-        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        states: dict[int, Tensors] = {}
-        for key, value in _below(tensors, f"{name}/optimizer/").items():
-            number, _, what = key.partition("/")
-            like = parameters[int(number)]
-            if value.shape == like.shape:  # a fused Adam takes moments to lie in memory as their weights do
-                value = torch.empty_like(like, device="cpu", requires_grad=False).copy_(value)
-            states.setdefault(int(number), {})[what] = value
-        optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
-    own = {key: value.to(run.device) for key, value in _below(tensors, "trainer/").items()}
+        restore_optimizer(name, optimizer, tensors)
+    own = {key: value.to(run.device) for key, value in below(tensors, "trainer/").items()}
     run.trainer.load_state(values["trainer"], own)
     run.augment.load_state(values["augment"])
 
@@ -166,7 +165,3 @@ def _card(run: Run, images: int, score: float) -> ModelCard:
         metrics={"kernel_distance": score} if score < _NO_SCORE and math.isfinite(score) else {},
         **facts,
     )
-
-
-def _below(tensors: Tensors, prefix: str) -> Tensors:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

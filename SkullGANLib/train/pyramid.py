@@ -1,0 +1,453 @@
+"""Train a pyramid of GANs on one CT volume, scale by scale; run again to resume, bit by bit on a processor."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from SkullGANLib import __version__
+from SkullGANLib.ct.volume import Volume
+from SkullGANLib.errors import Cancelled, InputError
+from SkullGANLib.files import read_document, write_json
+from SkullGANLib.models import pyramid_losses as losses
+from SkullGANLib.models.card import ModelCard
+from SkullGANLib.models.device import adam, bfloat16_is_faster, full_precision, memory_advice, resolve_device
+from SkullGANLib.models.draws import PYRAMID
+from SkullGANLib.models.folder import Model, save_model
+from SkullGANLib.models.pyramid import (
+    Pyramid,
+    PyramidNetwork,
+    Shape,
+    build_judge,
+    fixed_noise,
+    normals,
+    resized,
+    scale_shapes,
+)
+from SkullGANLib.models.window import IntensityWindow
+from SkullGANLib.progress import Progress, report
+from SkullGANLib.train.checkpoints import (
+    Tensors,
+    below,
+    load_latest,
+    optimizer_tensors,
+    restore_optimizer,
+    save_checkpoint,
+)
+
+FORMAT, VERSION, OPTIONS_FILE = "skullgan-volume-run", 1, "options.json"
+MEMORY_ORDER = {2: torch.channels_last, 3: torch.channels_last_3d}  # which convolutions like best
+_UNJUDGED = 1e30
+
+
+class PyramidOptions(BaseModel):
+    """Everything that decides the training; the defaults are those of CT-GAN.
+
+    Attributes:
+        dimensions: 3 for convolutions in space, 2 for the slices as channels.
+        smallest, largest, factor: of the scales, see ``models.pyramid.scale_shapes``.
+        channels, judge_channels: of the networks; 32 and 16 in 3D, 256 and 16 in 2D if not given.
+        iterations: at the coarsest scale; the next takes twice, the one after three times as many, and so on.
+        generator_steps, discriminator_steps: in an iteration.
+        learning_rate, betas: of Adam; the rate falls to a tenth for the last fifth of each scale.
+        adversarial, reconstruction, projection, segmentation: weights of the losses; 0 switches one off.
+        projected: how volumes are projected for the projection loss.
+        bone_hu, bone_width_hu: threshold of the soft bone mask of the segmentation loss, and how soft it is.
+        window_hu: HU that become 0 and 1; what is beyond is clipped.
+        precision: of the convolutions; auto is bfloat16 where the device has units for it.
+        device, seed: see ``train.options.TrainOptions``.
+        checkpoint_minutes: a checkpoint is written at least this often, and at the end of each scale.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dimensions: Literal[2, 3] = 3
+    smallest: int = Field(28, ge=8)
+    largest: int = Field(140, ge=8)
+    factor: float = Field(1.5, gt=1)
+    channels: int | None = Field(None, ge=1)
+    judge_channels: int | None = Field(None, ge=1)
+    iterations: int = Field(1000, ge=1)
+    generator_steps: int = Field(3, ge=1)
+    discriminator_steps: int = Field(3, ge=1)
+    learning_rate: float = Field(5e-4, gt=0)
+    betas: tuple[float, float] = (0.5, 0.999)
+    adversarial: float = Field(1.0, ge=0)
+    reconstruction: float = Field(100.0, ge=0)
+    projection: float = Field(100.0, ge=0)
+    segmentation: float = Field(10.0, ge=0)
+    projected: losses.Projection = "mean"
+    bone_hu: float = 300.0
+    bone_width_hu: float = Field(50.0, gt=0)
+    window_hu: tuple[float, float] = (-1000.0, 1000.0)
+    precision: Literal["float32", "bfloat16", "auto"] = "auto"
+    device: str = "auto"
+    seed: int = Field(0, ge=0)
+    checkpoint_minutes: float = Field(10, gt=0)
+
+
+def pyramid_options(values: Mapping[str, Any]) -> PyramidOptions:
+    """Options from plain values.
+
+    Raises:
+        InputError: an unknown name or an impossible value.
+    """
+    try:
+        return PyramidOptions(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        known = ", ".join(PyramidOptions.model_fields)
+        raise InputError(f"{name} cannot be {first['input']!r}: {first['msg']}.", f"There are: {known}.") from error
+
+
+def train_volume(
+    volume: Volume,
+    out: str | Path,
+    options: PyramidOptions | None = None,
+    *,
+    segment: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Learn one volume.
+
+    Args:
+        volume: CT in HU, or a box of one.
+        out: run folder; where it holds a run of the same volume and options, that goes on.
+        options: see there.
+        segment: torch module that takes volumes in 0 to 1 and gives a mask in 0 to 1, in place of the soft bone mask.
+        progress: told the iterations.
+
+    Returns:
+        The model folder.
+
+    Raises:
+        InputError: a volume that is too small, constant or not finite; a folder of another run; a loss that is not
+            finite.
+        Cancelled: stopped as asked; the state is saved.
+        ResourceError: out of memory, or no such device.
+    """
+    options, out = options or PyramidOptions(), Path(out)
+    run = _Run(volume, out, options, segment, progress)
+    with memory_advice("Train on a smaller box of the volume, or with a lower largest."):
+        run.train()
+    return out / "model"
+
+
+def unit_volume(volume: Volume, window_hu: tuple[float, float]) -> torch.Tensor:
+    """(1, 1, slices, rows, columns) float32 in 0 to 1.
+
+    Raises:
+        InputError: the volume is not finite, or constant within the window.
+    """
+    hu = torch.from_numpy(np.ascontiguousarray(volume.hu, np.float32))
+    if not torch.isfinite(hu).all():
+        raise InputError("The volume has voxels that are no numbers.", "Repair it, or choose a box without them.")
+    low, high = window_hu
+    unit = ((hu - low) / (high - low)).clamp(0, 1)
+    if float(unit.max() - unit.min()) < 1e-3:
+        raise InputError(f"All voxels are alike between {low:g} and {high:g} HU.", "Give a CT, or another window.")
+    return unit[None, None]
+
+
+def network_for(volume: Volume, options: PyramidOptions) -> PyramidNetwork:
+    """The networks of all scales for a volume.
+
+    Raises:
+        InputError: it is too small.
+    """
+    spacing_mm = volume.spacing_mm[::-1]
+    sizes = {"smallest": options.smallest, "largest": options.largest, "factor": options.factor}
+    try:
+        shapes = scale_shapes(volume.shape, spacing_mm, dimensions=options.dimensions, **sizes)
+    except ValueError as error:
+        raise InputError(f"The volume of {_words(volume.shape)} voxels {error}.", "Give more of it.") from error
+    return PyramidNetwork(
+        dimensions=options.dimensions,
+        shapes=shapes,
+        noise=(1.0,),
+        channels=options.channels or {2: 256, 3: 32}[options.dimensions],
+        judge_channels=options.judge_channels or 16,
+    )
+
+
+def notes_of(volume: Volume, network: PyramidNetwork) -> list[str]:
+    """What happens to the volume, as sentences: to which voxels it is resampled, and where that makes up voxels."""
+    extents = [n * mm for n, mm in zip(volume.shape, volume.spacing_mm[::-1], strict=True)]
+    finest = [extent / n for extent, n in zip(extents, network.shapes[-1], strict=True)]
+    notes = [
+        f"{len(network.shapes)} scales from {_words(network.shapes[0])} to {_words(network.shapes[-1])} voxels; the "
+        f"finest of {' x '.join(f'{mm:.2f}' for mm in finest)} mm (slice, row, column)."
+    ]
+    thick = volume.spacing_mm[2] / finest[0]
+    if thick > 1.5:
+        notes.append(
+            f"The slices are {volume.spacing_mm[2]:g} mm thick: detail along them is interpolated, since the finest "
+            f"scale has {thick:.1f} voxels for each."
+        )
+    return notes
+
+
+@dataclass
+class _Scale:
+    """What one scale is trained with."""
+
+    number: int
+    real: torch.Tensor
+    below_rebuilt: torch.Tensor | None
+    judge: torch.nn.Module
+    optimizers: dict[str, torch.optim.Optimizer]
+
+
+class _Run:
+    def __init__(
+        self,
+        volume: Volume,
+        out: Path,
+        options: PyramidOptions,
+        segment: Callable | None,
+        progress: Progress | None,
+    ) -> None:
+        self.volume, self.out, self.options, self.progress = volume, out, options, progress
+        self.device = resolve_device(options.device)
+        self.whole = unit_volume(volume, options.window_hu).to(self.device)
+        if options.dimensions == 2:
+            self.whole = self.whole[:, 0]
+        network = network_for(volume, options)
+        self.noise = list(network.noise)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(options.seed)
+            self.pyramid, self.judge = (
+                each.to(self.device, memory_format=MEMORY_ORDER[options.dimensions])
+                for each in (Pyramid(network), build_judge(network))
+            )
+        self.segment = segment or losses.soft_bone(*_bone_mask(options))
+        self.bfloat16 = options.precision == "bfloat16" or (
+            options.precision == "auto" and bfloat16_is_faster(self.device)
+        )
+        lengths = [options.iterations * (scale + 1) for scale in range(len(network.shapes))]
+        self.lengths, self.total = lengths, sum(lengths)
+
+    @property
+    def network(self) -> PyramidNetwork:
+        """As trained so far: the noise of the scales that there are."""
+        return self.pyramid.network.model_copy(update={"noise": tuple(self.noise)})
+
+    def train(self) -> None:
+        """All scales, from where the folder stands."""
+        self._open_folder()
+        found = load_latest(self.out / "checkpoints")
+        first, start, tensors = 0, 0, None
+        if found is not None:
+            values, tensors = found[0]["values"], found[1]
+            first, start, self.noise = values["scale"], values["iteration"], list(values["noise"])
+            self.pyramid.load_state_dict(below(tensors, "pyramid/"))
+        for number in range(first, len(self.lengths)):
+            scale = self._scale(number, fresh=tensors is None)
+            if tensors is not None:
+                scale.judge.load_state_dict(below(tensors, "judge/weights/"))
+                for name, optimizer in scale.optimizers.items():
+                    restore_optimizer(name, optimizer, tensors)
+            self._train_scale(scale, start)
+            start, tensors = 0, None
+
+    def _scale(self, number: int, *, fresh: bool) -> _Scale:
+        """Scale ``number`` ready to be trained; it begins with the weights of the one below."""
+        generator = self.pyramid.scales[number]
+        if number and fresh:
+            generator.load_state_dict(self.pyramid.scales[number - 1].state_dict())
+        self.pyramid.eval().requires_grad_(False)
+        real = resized(self.whole, self.network.shapes[number])
+        rebuilt = self._rebuilt(number) if number else None
+        if len(self.noise) == number:
+            self.noise.append(float((resized(rebuilt, self.network.shapes[number]) - real).square().mean().sqrt()))
+        generator.train().requires_grad_(True)
+        rate, betas = self.options.learning_rate, self.options.betas
+        networks = {"generator": generator, "judge": self.judge.train()}
+        return _Scale(
+            number, real, rebuilt, self.judge, {name: adam(net, rate, betas) for name, net in networks.items()}
+        )
+
+    def _train_scale(self, scale: _Scale, start: int) -> None:
+        length, before, saved = self.lengths[scale.number], sum(self.lengths[: scale.number]), time.monotonic()
+        for iteration in range(start, length):
+            figures = self._iterate(scale, iteration, decayed=iteration >= 0.8 * length)
+            done = iteration + 1
+            try:
+                report(
+                    self.progress, before + done, self.total, "Training", scale=scale.number + 1, **_rounded(figures)
+                )
+            except Cancelled:
+                self._save(scale, done)
+                raise
+            if done < length and time.monotonic() - saved > 60 * self.options.checkpoint_minutes:
+                self._save(scale, done)
+                saved = time.monotonic()
+        self._save(scale, length)
+        self._write_model(scale)
+
+    def _iterate(self, scale: _Scale, iteration: int, *, decayed: bool) -> dict[str, float]:
+        options, generator = self.options, self.pyramid.scales[scale.number]
+        for optimizer in scale.optimizers.values():
+            optimizer.param_groups[0]["lr"] = options.learning_rate * (0.1 if decayed else 1.0)
+        with torch.no_grad(), self._low():
+            noises = [self._drawn(number, iteration, 0) for number in range(scale.number)]
+            under = self.pyramid(noises) if noises else None
+        figures = {}
+        scale.judge.requires_grad_(False)
+        for step in range(options.generator_steps):
+            scale.optimizers["generator"].zero_grad(set_to_none=True)
+            if options.adversarial:
+                with self._low():
+                    fake = self.pyramid.refined(scale.number, self._drawn(scale.number, iteration, 1 + step), under)
+                    loss = options.adversarial * losses.adversarial_loss(scale.judge(fake))
+                figures["adversarial"] = self._descend(loss)
+            if options.reconstruction or options.projection or options.segmentation:
+                with self._low():
+                    made = self.pyramid.refined(scale.number, self._fixed(scale.number), scale.below_rebuilt)
+                loss = self._faithful(made, scale.real, figures)
+                self._descend(loss)
+            scale.optimizers["generator"].step()
+        scale.judge.requires_grad_(True)
+        for step in range(options.discriminator_steps if options.adversarial else 0):
+            noise = self._drawn(scale.number, iteration, 1 + options.generator_steps + step)
+            with torch.no_grad(), self._low():
+                fake = self.pyramid.refined(scale.number, noise, under)
+            scale.optimizers["judge"].zero_grad(set_to_none=True)
+            with self._low():
+                loss = losses.judge_loss(scale.judge(scale.real), scale.judge(fake))
+            figures["judge"] = self._descend(loss)
+            scale.optimizers["judge"].step()
+        generator.requires_grad_(True)
+        return figures
+
+    def _faithful(self, made: torch.Tensor, real: torch.Tensor, figures: dict[str, float]) -> torch.Tensor:
+        """The weighted losses of a reconstruction."""
+        options, total = self.options, made.new_zeros(())
+        parts = {
+            "reconstruction": (options.reconstruction, lambda: losses.reconstruction_loss(made, real)),
+            "projection": (options.projection, lambda: losses.projection_loss(made, real, options.projected)),
+            "segmentation": (options.segmentation, lambda: losses.segmentation_loss(made, real, self.segment)),
+        }
+        for name, (weight, call) in parts.items():
+            if weight:
+                loss = call()
+                figures[name] = float(loss.detach())
+                total = total + weight * loss
+        return total
+
+    def _descend(self, loss: torch.Tensor) -> float:
+        value = float(loss.detach())
+        if not np.isfinite(value):
+            raise InputError(
+                "Training has diverged: a loss is no number.", "Start again with a lower learning_rate, or in float32."
+            )
+        with full_precision(loss.device):
+            loss.backward()
+        return value
+
+    def _low(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16, cache_enabled=False)
+
+    def _drawn(self, number: int, iteration: int, use: int) -> torch.Tensor:
+        index = (number << 40) + (iteration << 8) + use
+        return self.noise[number] * normals(self.options.seed, PYRAMID, index, self.network, number).to(self.device)
+
+    def _fixed(self, number: int) -> torch.Tensor:
+        return fixed_noise(self.network, self.options.seed, number).to(self.device)
+
+    def _rebuilt(self, count: int) -> torch.Tensor:
+        """The volume as the first ``count`` scales rebuild it."""
+        with torch.no_grad(), self._low():
+            return self.pyramid([self._fixed(number) for number in range(count)])
+
+    def _save(self, scale: _Scale, done: int) -> None:
+        tensors: Tensors = {f"pyramid/{key}": value for key, value in self.pyramid.state_dict().items()}
+        tensors |= {f"judge/weights/{key}": value for key, value in scale.judge.state_dict().items()}
+        for name, optimizer in scale.optimizers.items():
+            tensors |= optimizer_tensors(name, optimizer)
+        values = {"scale": scale.number, "iteration": done, "noise": self.noise}
+        steps = sum(self.lengths[: scale.number]) + done
+        save_checkpoint(self.out / "checkpoints", steps, values, tensors, _UNJUDGED)
+
+    def _write_model(self, scale: _Scale) -> None:
+        """The scales trained so far, as a model that can be drawn from."""
+        count = scale.number + 1
+        network = self.network.model_copy(update={"shapes": self.network.shapes[:count]})
+        pyramid = Pyramid(network)
+        pyramid.load_state_dict({k: v for k, v in self.pyramid.state_dict().items() if int(k.split(".")[1]) < count})
+        low, high = self.options.window_hu
+        scale_mm = [
+            n * mm / m
+            for n, mm, m in zip(self.volume.shape, self.volume.spacing_mm[::-1], network.shapes[-1], strict=True)
+        ]
+        card = ModelCard(
+            family=f"pyramid{network.dimensions}d",
+            network=network.model_dump(mode="json"),
+            window=IntensityWindow(minimum_hu=low, range_hu=high - low),
+            spacing_mm=scale_mm[2],
+            background_hu=low,
+            training={"volume": geometry(self.volume), "options": self.options.model_dump(mode="json")},
+            seed=self.options.seed,
+            metrics={"reconstruction_mse": self._error(scale, count)},
+            intended_use="Research: synthetic CT volumes for method development. Not for diagnosis or treatment.",
+            limits="Learnt from one volume: what it draws are variations of that person, not of people.",
+        )
+        save_model(self.out / "model", Model(card, pyramid.eval(), scale.judge))
+
+    def _error(self, scale: _Scale, count: int) -> float:
+        self.pyramid.scales[scale.number].eval()
+        return float((self._rebuilt(count).clamp(0, 1) - scale.real).square().mean())
+
+    def _open_folder(self) -> None:
+        path = self.out / OPTIONS_FILE
+        wanted = {"options": self.options.model_dump(mode="json"), "volume": geometry(self.volume)}
+        if path.exists():
+            held = read_document(path, format=FORMAT, version=VERSION, what="run")
+            free = {"device", "checkpoint_minutes"}
+            for part in ("options", "volume"):
+                a, b = ({k: v for k, v in each[part].items() if k not in free} for each in (held, wanted))
+                if a != b:
+                    other = sorted(key for key in {*a, *b} if a.get(key) != b.get(key))
+                    raise InputError(
+                        f"{self.out} holds a training with another {' and '.join(other)}.", "Choose another folder."
+                    )
+            return
+        if self.out.is_dir() and any(self.out.iterdir()):
+            raise InputError(f"{self.out} holds something else.", "Choose an empty folder.")
+        (self.out / "checkpoints").mkdir(parents=True, exist_ok=True)
+        write_json(path, {"format": FORMAT, "version": VERSION, "library_version": __version__, **wanted})
+
+
+def geometry(volume: Volume) -> dict[str, Any]:
+    """Shape, place and content hash of a volume, as JSON holds them; nothing of the patient."""
+    import hashlib
+
+    return {
+        "shape": list(volume.shape),
+        "spacing_mm": [float(mm) for mm in volume.spacing_mm],
+        "origin_mm": [float(mm) for mm in volume.origin_mm],
+        "direction": np.asarray(volume.direction, float).tolist(),
+        "sha256": hashlib.sha256(np.ascontiguousarray(volume.hu).tobytes()).hexdigest(),
+    }
+
+
+def _bone_mask(options: PyramidOptions) -> tuple[float, float]:
+    """Threshold and width of the soft bone mask in parts of the window."""
+    low, high = options.window_hu
+    return (options.bone_hu - low) / (high - low), options.bone_width_hu / (high - low)
+
+
+def _rounded(figures: dict[str, float]) -> dict[str, float]:
+    return {name: float(f"{value:.3g}") for name, value in figures.items()}
+
+
+def _words(shape: Shape) -> str:
+    return " x ".join(map(str, shape))
