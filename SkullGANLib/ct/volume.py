@@ -37,6 +37,11 @@ class Volume:
         return self.hu.shape
 
     @property
+    def extents_mm(self) -> tuple[float, float, float]:
+        """Size along (slice, row, column), whole voxels."""
+        return tuple(n * mm for n, mm in zip(self.shape, self.spacing_mm[::-1], strict=True))
+
+    @property
     def index_to_lps(self) -> np.ndarray:
         """(4, 4) matrix from (column, row, slice, 1) to LPS mm."""
         matrix = np.eye(4)

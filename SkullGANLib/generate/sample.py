@@ -10,7 +10,7 @@ import torch
 
 from SkullGANLib.errors import InputError, ResourceError
 from SkullGANLib.models.conditions import columns, condition_values, encode
-from SkullGANLib.models.device import bfloat16_is_faster, free_memory, memory_advice, resolve_device
+from SkullGANLib.models.device import free_memory, memory_advice, resolve_device, uses_bfloat16
 from SkullGANLib.models.folder import Model
 from SkullGANLib.models.parallel import gather, local_device, process_group, rank, share, world
 from SkullGANLib.models.window import exported_hu
@@ -99,7 +99,7 @@ def generate_segments(
     size = min(batch_size or fitting_batch(model, where), n)
     floor_hu = model.card.bone_floor_hu if bone_floor_hu is None else bone_floor_hu
     hu = np.empty((n, network.size, network.size), np.float32)
-    bfloat16 = precision == "bfloat16" or (precision == "auto" and bfloat16_is_faster(where))
+    bfloat16 = uses_bfloat16(precision, where)
     with memory_advice(f"Use a smaller --batch-size than {size}."), torch.no_grad():
         generator = model.generator.to(where).eval()
         if batch_statistics:  # a copy, since the running statistics change in train mode

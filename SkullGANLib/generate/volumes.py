@@ -15,10 +15,10 @@ from SkullGANLib.ct.views import three_views
 from SkullGANLib.ct.volume import Volume
 from SkullGANLib.errors import InputError
 from SkullGANLib.files import sha256_of, write_json
-from SkullGANLib.models.device import bfloat16_is_faster, memory_advice, resolve_device
-from SkullGANLib.models.draws import PYRAMID_SAMPLE, image_rng
+from SkullGANLib.models.device import memory_advice, resolve_device, uses_bfloat16
+from SkullGANLib.models.draws import PYRAMID_SAMPLE
 from SkullGANLib.models.folder import Model
-from SkullGANLib.models.pyramid import Pyramid, PyramidNetwork, Shape, fixed_noise, noise_shape, resized
+from SkullGANLib.models.pyramid import Pyramid, PyramidNetwork, Shape, normals, rebuilt, resized
 from SkullGANLib.progress import Progress, report
 
 FORMAT, VERSION = "skullgan-volumes", 1
@@ -60,7 +60,7 @@ def draw_volumes(
     network: PyramidNetwork = model.network
     _check(n, seed, enlarged, first_scale, source, network)
     where = resolve_device(device)
-    low = precision == "bfloat16" or (precision == "auto" and bfloat16_is_faster(where))
+    low = uses_bfloat16(precision, where)
     pyramid = model.generator.to(where).eval()
     shapes = [_enlarged(shape, enlarged) for shape in network.shapes]
     for i in range(n):
@@ -71,11 +71,11 @@ def draw_volumes(
             torch.autocast(where.type, torch.bfloat16, enabled=low),
         ):
             image = _below(pyramid, model, first_scale, source, shapes, where)
-            for scale in range(first_scale, len(shapes)):
-                wanted = noise_shape(network, shapes[scale])
-                rng = image_rng(seed, PYRAMID_SAMPLE, (i << 8) + scale)
-                noise = torch.from_numpy(rng.standard_normal((1, *wanted), np.float32)).to(where)
-                image = pyramid.refined(scale, network.noise[scale] * noise, image)
+            noises = [
+                network.noise[scale] * normals(seed, PYRAMID_SAMPLE, (i << 8) + scale, network, shapes[scale]).to(where)
+                for scale in range(first_scale, len(shapes))
+            ]
+            image = pyramid(noises, image, first=first_scale)
         yield _as_volume(image, model, source, enlarged)
     report(progress, n, n, "Generating")
 
@@ -109,10 +109,9 @@ def write_volumes(
 
 def rebuilt_volume(model: Model, *, device: str = "auto") -> Volume:
     """The volume learnt, as the pyramid rebuilds it from its fixed noise."""
-    network, where = model.network, resolve_device(device)
-    pyramid = model.generator.to(where).eval()
+    pyramid = model.generator.to(resolve_device(device)).eval()
     with torch.no_grad():
-        image = _rebuilt(pyramid, network, model.card.seed or 0, len(network.shapes), where)
+        image = rebuilt(pyramid, model.card.seed, len(pyramid.scales))
     return _as_volume(image, model, None, (1.0, 1.0, 1.0))
 
 
@@ -147,14 +146,10 @@ def _below(
         return None
     network, window = model.network, model.window
     if source is None:
-        return _rebuilt(pyramid, network, model.card.seed or 0, first_scale, device)
+        return rebuilt(pyramid, model.card.seed, first_scale)
     hu = torch.from_numpy(np.ascontiguousarray(source.hu, np.float32)).to(device)
     unit = ((hu - window.minimum_hu) / window.range_hu).clamp(0, 1)[None]
     return resized(unit if network.dimensions == 2 else unit[None], shapes[first_scale - 1])
-
-
-def _rebuilt(pyramid: Pyramid, network: PyramidNetwork, seed: int, count: int, device: torch.device) -> torch.Tensor:
-    return pyramid([fixed_noise(network, seed, number).to(device) for number in range(count)])
 
 
 def _as_volume(image: torch.Tensor, model: Model, source: Volume | None, enlarged: tuple) -> Volume:
@@ -170,7 +165,7 @@ def _as_volume(image: torch.Tensor, model: Model, source: Volume | None, enlarge
         )
     else:
         old = source
-    extents = np.array(old.shape) * np.array(old.spacing_mm[::-1]) * (np.array(enlarged) if source is None else 1.0)
+    extents = np.array(old.extents_mm) * (np.array(enlarged) if source is None else 1.0)
     spacing_zyx = extents / np.array(hu.shape)
     corner = -0.5 + 0.5 * spacing_zyx / np.array(old.spacing_mm[::-1])  # of the old grid, where the first voxel lies
     return Volume(hu, tuple(spacing_zyx[::-1].tolist()), tuple(old.zyx_to_lps(corner).tolist()), old.direction)

@@ -55,6 +55,11 @@ def bfloat16_is_faster(device: torch.device) -> bool:
     return device.type == "cpu" and any(has is not None and has() for has in known)
 
 
+def uses_bfloat16(precision: str, device: torch.device) -> bool:
+    """Whether ``precision`` (float32, bfloat16 or auto) means to compute in bfloat16 on ``device``."""
+    return precision == "bfloat16" or (precision == "auto" and bfloat16_is_faster(device))
+
+
 def full_precision(device: torch.device) -> AbstractContextManager:
     """Compute in the precision of the weights, also within a step in bfloat16."""
     if torch.amp.is_autocast_available(device.type):

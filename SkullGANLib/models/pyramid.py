@@ -263,17 +263,23 @@ def noise_shape(network: PyramidNetwork, shape: Shape) -> tuple[int, ...]:
     return (1, *(n + 2 * MARGIN for n in shape))
 
 
-def normals(seed: int, stream: int, index: int, network: PyramidNetwork, number: int) -> torch.Tensor:
-    """Standard normal noise for scale ``number``, on the CPU; it depends on (seed, stream, index) alone."""
-    wanted = noise_shape(network, network.shapes[number])
-    return torch.from_numpy(image_rng(seed, stream, index).standard_normal((1, *wanted), np.float32))
+def normals(seed: int, stream: int, index: int, network: PyramidNetwork, shape: Shape) -> torch.Tensor:
+    """Standard normal noise for a scale of that shape, on the CPU; it depends on (seed, stream, index) alone."""
+    wanted = (1, *noise_shape(network, shape))
+    return torch.from_numpy(image_rng(seed, stream, index).standard_normal(wanted, np.float32))
 
 
 def fixed_noise(network: PyramidNetwork, seed: int, number: int) -> torch.Tensor:
     """What the volume itself is rebuilt from: always the same noise at the coarsest scale, none above."""
     if number:
         return torch.zeros(1, *noise_shape(network, network.shapes[number]))
-    return normals(seed, PYRAMID_RECONSTRUCTION, 0, network, 0)
+    return normals(seed, PYRAMID_RECONSTRUCTION, 0, network, network.shapes[0])
+
+
+def rebuilt(pyramid: Pyramid, seed: int, count: int) -> torch.Tensor:
+    """The volume learnt with ``seed``, as the first ``count`` scales rebuild it from its fixed noise."""
+    device = next(pyramid.parameters()).device
+    return pyramid([fixed_noise(pyramid.network, seed, number).to(device) for number in range(count)])
 
 
 class VolumeFamily:

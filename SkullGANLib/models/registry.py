@@ -25,8 +25,9 @@ class Unchanged:
     """No augmentation; what else there may be is ``train.augment.Augmentation``."""
 
     def __call__(self, images: torch.Tensor, first: int, stream: int = 0) -> torch.Tensor:
-        """``applied(images, numbers(...))``."""
-        return images
+        """Images ``first`` and following, changed by their numbers; ``stream`` keeps the uses within a step apart."""
+        numbers = self.numbers(first, len(images), stream)
+        return self.applied(images, None if numbers is None else numbers.to(images.device))
 
     def numbers(self, first: int, count: int, stream: int = 0) -> torch.Tensor | None:
         """Random numbers for some images, on the CPU; None where nothing is to be changed."""
@@ -72,7 +73,7 @@ class Trainer(Protocol):
         networks: name to network, of which ``"generator"`` is the one to sample from.
         optimizers: name to optimizer, whose states a checkpoint keeps.
         compilable: names of the networks that ``torch.compile`` can take.
-        recorded: whether a GPU replays its steps (``models.recording``), which leaves compiling little to gain.
+        recorded: whether one GPU replays its steps (``models.recording``), which leaves compiling little to gain.
     """
 
     compilable: tuple[str, ...]

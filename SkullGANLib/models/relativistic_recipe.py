@@ -68,13 +68,13 @@ class RelativisticTrainer:
             inputs = (*batch.held_out, self._latents(batch, HELD_OUT_FAKES), *self._changes(batch, 3, 4))
             figures["d_gap_held_out"] = self.run(self._gap_held_out, *inputs)
         inputs = (batch.images, batch.condition, self._latents(batch, FAKES), *self._changes(batch, 0, 1), weight)
-        judged, gradients = self.run(self._discriminator_pass, *inputs, with_penalty=with_penalty)
+        judged, gradients, real = self.run(self._discriminator_pass, *inputs, with_penalty=with_penalty)
         figures |= judged
         if batch.held_out is not None:
             figures["d_gap"] = judged["d_real"] - judged["d_fake"]
         self._update("discriminator", judged["loss_discriminator"], gradients)
 
-        inputs = (batch.images, batch.condition, self._latents(batch, GENERATOR_STEP), *self._changes(batch, 0, 2))
+        inputs = (real, batch.condition, self._latents(batch, GENERATOR_STEP), *self._changes(batch, 2))
         loss, gradients = self.run(self._generator_pass, *inputs)
         self._update("generator", loss, gradients)
         self.steps += 1
@@ -115,8 +115,8 @@ class RelativisticTrainer:
         weight: torch.Tensor,
         *,
         with_penalty: bool,
-    ) -> tuple[dict[str, torch.Tensor], list[torch.Tensor]]:
-        """Figures, and the gradient of each weight of the discriminator."""
+    ) -> tuple[dict[str, torch.Tensor], list[torch.Tensor], torch.Tensor]:
+        """Figures, the gradient of each weight of the discriminator, and the real images as it saw them."""
         discriminator = self.networks["discriminator"]
         real = self.augment.applied(images, change_real).detach().requires_grad_(with_penalty)
         with torch.no_grad():
@@ -130,21 +130,20 @@ class RelativisticTrainer:
             total = loss + weight * (penalties[0] + penalties[1])
             figures |= {"r1": penalties[0], "r2": penalties[1]}
         gradients = _gradients(total, discriminator)
-        return {name: value.detach() for name, value in figures.items()}, gradients
+        return {name: value.detach() for name, value in figures.items()}, gradients, real.detach()
 
     def _generator_pass(
         self,
-        images: torch.Tensor,
+        real: torch.Tensor,
         condition: torch.Tensor | None,
         latents: torch.Tensor,
-        change_real: torch.Tensor | None,
         change_fake: torch.Tensor | None,
     ) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """Loss, and the gradient of each weight of the generator."""
         discriminator = self.networks["discriminator"].requires_grad_(False)
         try:
             with torch.no_grad():
-                judged_real = discriminator(self.augment.applied(images, change_real), condition)
+                judged_real = discriminator(real, condition)
             judged = discriminator(self._drawn(latents, condition, change_fake), condition)
             loss = F.softplus(judged_real.float() - judged.float()).mean()
             return loss.detach(), _gradients(loss, self.networks["generator"])

@@ -50,19 +50,12 @@ class Augmentation(Unchanged):
         self.probability, self.overfit = 0.0, math.nan
         self._sums, self._count, self._images = np.zeros(2), 0, 0
 
-    def __call__(self, images: torch.Tensor, first: int, stream: int = 0) -> torch.Tensor:
-        """Change a batch, differentiably.
-
-        Args:
-            images: (B, 1, H, W) in [-1, 1], numbers ``first`` to ``first + B`` of the run.
-            first: images drawn before this batch.
-            stream: keeps the uses within one step apart.
-        """
-        numbers = self.numbers(first, len(images), stream)
-        return self.applied(images, None if numbers is None else numbers.to(images.device))
-
     def numbers(self, first: int, count: int, stream: int = 0) -> torch.Tensor | None:
-        """(count, 15): the draws of each image and, last, the probability; None where nothing is changed."""
+        """Of images ``first`` and following of the run.
+
+        Returns:
+            (count, 15): the draws of each image and, last, the probability; None where nothing is changed.
+        """
         if self.probability == 0 or self.limit == 0:
             return None
         rngs = (image_rng(self.seed, AUGMENT + stream, n) for n in range(first, first + count))
@@ -70,7 +63,7 @@ class Augmentation(Unchanged):
         return torch.from_numpy(np.stack(draws))
 
     def applied(self, images: torch.Tensor, numbers: torch.Tensor | None) -> torch.Tensor:
-        """Images changed by ``numbers``, which are on their device."""
+        """Images (B, 1, H, W) in [-1, 1] changed differentiably by ``numbers``, which are on their device."""
         if numbers is None:
             return images
         return augmented(images, numbers[:, :_DRAWS], numbers[:, _DRAWS:], self.background)

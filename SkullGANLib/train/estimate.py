@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from SkullGANLib.errors import ResourceError
-from SkullGANLib.models.device import free_memory, memory_advice, resolve_device
+from SkullGANLib.models.device import free_memory, memory_advice, resolve_device, uses_bfloat16
 from SkullGANLib.models.registry import Batch
 from SkullGANLib.progress import Progress, report
 from SkullGANLib.segments.dataset import SegmentDataset
@@ -17,7 +17,7 @@ from SkullGANLib.train.data import training_size, whole_multiple
 from SkullGANLib.train.ema import AveragedNetwork
 from SkullGANLib.train.loop import one_step
 from SkullGANLib.train.options import TrainOptions
-from SkullGANLib.train.run import check_batch, placed, set_determinism, uses_bfloat16, with_batch
+from SkullGANLib.train.run import check_batch, placed, set_determinism, with_batch
 
 NOMINAL_SEGMENTS = 2414  # of the paper's training set, where none is given
 BUDGET_S, MEASURED_S = 5.0, 2.0  # for all steps, and for those of the largest batch
@@ -78,7 +78,7 @@ def estimate(options: TrainOptions, progress: Progress | None = None) -> Estimat
     segments = _segments(options)
     with torch.device("meta"):
         parts = {"generator": family.build_generator(network), "discriminator": family.build_discriminator(network)}
-    bfloat16 = uses_bfloat16(options, device)
+    bfloat16 = uses_bfloat16(options.precision, device)
     need = family.memory(network, options.batch_size, training=True, bfloat16=bfloat16)
     free = free_memory(device)
     speed, advice = None, "" if need <= free else batch_advice(options, free, bfloat16)
@@ -151,7 +151,7 @@ class _Steps:
 
     def __init__(self, options: TrainOptions, device: torch.device, progress: Progress | None) -> None:
         self.options, self.device, self.progress = options, device, progress
-        self.bfloat16 = uses_bfloat16(options, device)
+        self.bfloat16 = uses_bfloat16(options.precision, device)
         looks = options.held_out_every if options.augment else 1
         self.cycle = math.lcm(looks, getattr(options.recipe_options, "penalty_every", 1))  # steps that are not alike
 

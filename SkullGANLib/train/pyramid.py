@@ -18,7 +18,7 @@ from SkullGANLib.errors import Cancelled, InputError
 from SkullGANLib.files import read_document, write_json
 from SkullGANLib.models import pyramid_losses as losses
 from SkullGANLib.models.card import ModelCard
-from SkullGANLib.models.device import adam, bfloat16_is_faster, full_precision, memory_advice, resolve_device
+from SkullGANLib.models.device import adam, full_precision, memory_advice, resolve_device, uses_bfloat16
 from SkullGANLib.models.draws import PYRAMID
 from SkullGANLib.models.folder import Model, save_model
 from SkullGANLib.models.pyramid import (
@@ -28,6 +28,7 @@ from SkullGANLib.models.pyramid import (
     build_judge,
     fixed_noise,
     normals,
+    rebuilt,
     resized,
     scale_shapes,
 )
@@ -180,8 +181,7 @@ def network_for(volume: Volume, options: PyramidOptions) -> PyramidNetwork:
 
 def notes_of(volume: Volume, network: PyramidNetwork) -> list[str]:
     """What happens to the volume, as sentences: to which voxels it is resampled, and where that makes up voxels."""
-    extents = [n * mm for n, mm in zip(volume.shape, volume.spacing_mm[::-1], strict=True)]
-    finest = [extent / n for extent, n in zip(extents, network.shapes[-1], strict=True)]
+    finest = [mm / n for mm, n in zip(volume.extents_mm, network.shapes[-1], strict=True)]
     notes = [
         f"{len(network.shapes)} scales from {_words(network.shapes[0])} to {_words(network.shapes[-1])} voxels; the "
         f"finest of {' x '.join(f'{mm:.2f}' for mm in finest)} mm (slice, row, column)."
@@ -201,8 +201,8 @@ class _Scale:
 
     number: int
     real: torch.Tensor
+    fixed: torch.Tensor  # noise from which the volume is rebuilt
     below_rebuilt: torch.Tensor | None
-    judge: torch.nn.Module
     optimizers: dict[str, torch.optim.Optimizer]
 
 
@@ -229,9 +229,7 @@ class _Run:
                 for each in (Pyramid(network), build_judge(network))
             )
         self.segment = segment or losses.soft_bone(*_bone_mask(options))
-        self.bfloat16 = options.precision == "bfloat16" or (
-            options.precision == "auto" and bfloat16_is_faster(self.device)
-        )
+        self.bfloat16 = uses_bfloat16(options.precision, self.device)
         lengths = [options.iterations * (scale + 1) for scale in range(len(network.shapes))]
         self.lengths, self.total = lengths, sum(lengths)
 
@@ -252,7 +250,7 @@ class _Run:
         for number in range(first, len(self.lengths)):
             scale = self._scale(number, fresh=tensors is None)
             if tensors is not None:
-                scale.judge.load_state_dict(below(tensors, "judge/weights/"))
+                self.judge.load_state_dict(below(tensors, "judge/weights/"))
                 for name, optimizer in scale.optimizers.items():
                     restore_optimizer(name, optimizer, tensors)
             self._train_scale(scale, start)
@@ -264,16 +262,16 @@ class _Run:
         if number and fresh:
             generator.load_state_dict(self.pyramid.scales[number - 1].state_dict())
         self.pyramid.eval().requires_grad_(False)
-        real = resized(self.whole, self.network.shapes[number])
-        rebuilt = self._rebuilt(number) if number else None
+        shape = self.network.shapes[number]
+        real, fixed = resized(self.whole, shape), fixed_noise(self.network, self.options.seed, number).to(self.device)
+        below_rebuilt = resized(self._rebuilt(number), shape) if number else None
         if len(self.noise) == number:
-            self.noise.append(float((resized(rebuilt, self.network.shapes[number]) - real).square().mean().sqrt()))
+            self.noise.append(float((below_rebuilt - real).square().mean().sqrt()))
         generator.train().requires_grad_(True)
         rate, betas = self.options.learning_rate, self.options.betas
         networks = {"generator": generator, "judge": self.judge.train()}
-        return _Scale(
-            number, real, rebuilt, self.judge, {name: adam(net, rate, betas) for name, net in networks.items()}
-        )
+        optimizers = {name: adam(net, rate, betas) for name, net in networks.items()}
+        return _Scale(number, real, fixed, below_rebuilt, optimizers)
 
     def _train_scale(self, scale: _Scale, start: int) -> None:
         length, before, saved = self.lengths[scale.number], sum(self.lengths[: scale.number]), time.monotonic()
@@ -294,38 +292,37 @@ class _Run:
         self._write_model(scale)
 
     def _iterate(self, scale: _Scale, iteration: int, *, decayed: bool) -> dict[str, float]:
-        options, generator = self.options, self.pyramid.scales[scale.number]
+        options = self.options
         for optimizer in scale.optimizers.values():
             optimizer.param_groups[0]["lr"] = options.learning_rate * (0.1 if decayed else 1.0)
         with torch.no_grad(), self._low():
             noises = [self._drawn(number, iteration, 0) for number in range(scale.number)]
-            under = self.pyramid(noises) if noises else None
+            under = resized(self.pyramid(noises), self.network.shapes[scale.number]) if noises else None
         figures = {}
-        scale.judge.requires_grad_(False)
+        self.judge.requires_grad_(False)
         for step in range(options.generator_steps):
             scale.optimizers["generator"].zero_grad(set_to_none=True)
             if options.adversarial:
                 with self._low():
                     fake = self.pyramid.refined(scale.number, self._drawn(scale.number, iteration, 1 + step), under)
-                    loss = options.adversarial * losses.adversarial_loss(scale.judge(fake))
+                    loss = options.adversarial * losses.adversarial_loss(self.judge(fake))
                 figures["adversarial"] = self._descend(loss)
             if options.reconstruction or options.projection or options.segmentation:
                 with self._low():
-                    made = self.pyramid.refined(scale.number, self._fixed(scale.number), scale.below_rebuilt)
+                    made = self.pyramid.refined(scale.number, scale.fixed, scale.below_rebuilt)
                 loss = self._faithful(made, scale.real, figures)
                 self._descend(loss)
             scale.optimizers["generator"].step()
-        scale.judge.requires_grad_(True)
+        self.judge.requires_grad_(True)
         for step in range(options.discriminator_steps if options.adversarial else 0):
             noise = self._drawn(scale.number, iteration, 1 + options.generator_steps + step)
             with torch.no_grad(), self._low():
                 fake = self.pyramid.refined(scale.number, noise, under)
             scale.optimizers["judge"].zero_grad(set_to_none=True)
             with self._low():
-                loss = losses.judge_loss(scale.judge(scale.real), scale.judge(fake))
+                loss = losses.judge_loss(self.judge(scale.real), self.judge(fake))
             figures["judge"] = self._descend(loss)
             scale.optimizers["judge"].step()
-        generator.requires_grad_(True)
         return figures
 
     def _faithful(self, made: torch.Tensor, real: torch.Tensor, figures: dict[str, float]) -> torch.Tensor:
@@ -358,19 +355,20 @@ class _Run:
 
     def _drawn(self, number: int, iteration: int, use: int) -> torch.Tensor:
         index = (number << 40) + (iteration << 8) + use
-        return self.noise[number] * normals(self.options.seed, PYRAMID, index, self.network, number).to(self.device)
+        return self.noise[number] * self._normals(index, number)
 
-    def _fixed(self, number: int) -> torch.Tensor:
-        return fixed_noise(self.network, self.options.seed, number).to(self.device)
+    def _normals(self, index: int, number: int) -> torch.Tensor:
+        shape = self.network.shapes[number]
+        return normals(self.options.seed, PYRAMID, index, self.network, shape).to(self.device)
 
     def _rebuilt(self, count: int) -> torch.Tensor:
         """The volume as the first ``count`` scales rebuild it."""
         with torch.no_grad(), self._low():
-            return self.pyramid([self._fixed(number) for number in range(count)])
+            return rebuilt(self.pyramid, self.options.seed, count)
 
     def _save(self, scale: _Scale, done: int) -> None:
         tensors: Tensors = {f"pyramid/{key}": value for key, value in self.pyramid.state_dict().items()}
-        tensors |= {f"judge/weights/{key}": value for key, value in scale.judge.state_dict().items()}
+        tensors |= {f"judge/weights/{key}": value for key, value in self.judge.state_dict().items()}
         for name, optimizer in scale.optimizers.items():
             tensors |= optimizer_tensors(name, optimizer)
         values = {"scale": scale.number, "iteration": done, "noise": self.noise}
@@ -384,15 +382,11 @@ class _Run:
         pyramid = Pyramid(network)
         pyramid.load_state_dict({k: v for k, v in self.pyramid.state_dict().items() if int(k.split(".")[1]) < count})
         low, high = self.options.window_hu
-        scale_mm = [
-            n * mm / m
-            for n, mm, m in zip(self.volume.shape, self.volume.spacing_mm[::-1], network.shapes[-1], strict=True)
-        ]
         card = ModelCard(
             family=f"pyramid{network.dimensions}d",
             network=network.model_dump(mode="json"),
             window=IntensityWindow(minimum_hu=low, range_hu=high - low),
-            spacing_mm=scale_mm[2],
+            spacing_mm=self.volume.extents_mm[2] / network.shapes[-1][2],
             background_hu=low,
             training={"volume": geometry(self.volume), "options": self.options.model_dump(mode="json")},
             seed=self.options.seed,
@@ -400,7 +394,7 @@ class _Run:
             intended_use="Research: synthetic CT volumes for method development. Not for diagnosis or treatment.",
             limits="Learnt from one volume: what it draws are variations of that person, not of people.",
         )
-        save_model(self.out / "model", Model(card, pyramid.eval(), scale.judge))
+        save_model(self.out / "model", Model(card, pyramid.eval(), self.judge))
 
     def _error(self, scale: _Scale, count: int) -> float:
         self.pyramid.scales[scale.number].eval()

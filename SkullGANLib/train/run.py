@@ -17,7 +17,7 @@ from SkullGANLib.errors import InputError
 from SkullGANLib.files import read_document, write_json
 from SkullGANLib.models.card import Condition
 from SkullGANLib.models.conditions import columns
-from SkullGANLib.models.device import bfloat16_is_faster, free_memory, memory_advice, resolve_device
+from SkullGANLib.models.device import free_memory, memory_advice, resolve_device, uses_bfloat16
 from SkullGANLib.models.folder import Model, load_model, shipped_model
 from SkullGANLib.models.parallel import average_gradients, first_says, local_device, process_group, rank, wait, world
 from SkullGANLib.models.registry import Trainer
@@ -197,7 +197,7 @@ def open_run(
     found = load_latest(folder / "checkpoints")
     seen = 0 if found is None else found[0]["images"]
     stats = Statistics(folder / "stats.jsonl", seen, tensorboard=options.tensorboard, silent=rank() > 0)
-    total, bfloat16 = options.total_images(len(data)), uses_bfloat16(options, device)
+    total, bfloat16 = options.total_images(len(data)), uses_bfloat16(options.precision, device)
     background = float(data.window.to_unit(data.background_hu))
     augment = Augmentation(
         options.seed,
@@ -243,7 +243,7 @@ def with_batch(options: TrainOptions, device: torch.device) -> TrainOptions:
         return options.model_copy(update={"batch_size": first_says(int(size))[0]})
     segments = training_size(options.data, options.hold_out, options.seed) if options.data else LARGEST_AUTOMATIC
     family, network = options.known_family, options.network_options
-    free, bfloat16 = _MEMORY_SHARE * free_memory(device), uses_bfloat16(options, device)
+    free, bfloat16 = _MEMORY_SHARE * free_memory(device), uses_bfloat16(options.precision, device)
 
     def fits(size: int) -> bool:
         return size <= segments and family.memory(network, size // world(), training=True, bfloat16=bfloat16) <= free
@@ -273,14 +273,10 @@ def check_batch(options: TrainOptions, segments: int) -> None:
         )
 
 
-def uses_bfloat16(options: TrainOptions, device: torch.device) -> bool:
-    """Whether the training steps compute in bfloat16 on ``device``."""
-    return options.precision == "bfloat16" or (options.precision == "auto" and bfloat16_is_faster(device))
-
-
 def compile_networks(trainer: Trainer, options: TrainOptions, device: torch.device, images: int) -> None:
     """Have torch compile the networks that can be, where that is asked for or repays itself."""
-    repaid = device.type == "cuda" and images >= _REPAID_IMAGES and not trainer.recorded
+    replayed = trainer.recorded and world() == 1
+    repaid = device.type == "cuda" and images >= _REPAID_IMAGES and not replayed
     if options.compile == "off" or (options.compile == "auto" and not repaid):
         return
     if options.compile == "auto" and importlib.util.find_spec("triton") is None:

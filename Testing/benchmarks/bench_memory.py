@@ -13,10 +13,9 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
-from SkullGANLib.models.device import resolve_device
+from SkullGANLib.models.device import resolve_device, uses_bfloat16
 from SkullGANLib.train.estimate import _Steps
 from SkullGANLib.train.options import load_options
-from SkullGANLib.train.run import uses_bfloat16
 
 GIB = 2**30
 PRESETS = ("recommended-nano32", "recommended-tiny64", "recommended-XS", "recommended-S", "recommended-M", "demo")
@@ -42,7 +41,7 @@ def measure(preset: str, batch: int | None) -> tuple[int, float, float]:
         steps.run(options.batch_size)
     measured = torch.cuda.max_memory_reserved(device) if device.type == "cuda" else _status("VmHWM") - before
     need = options.known_family.memory(
-        options.network_options, options.batch_size, training=True, bfloat16=uses_bfloat16(options, device)
+        options.network_options, options.batch_size, training=True, bfloat16=uses_bfloat16(options.precision, device)
     )
     return options.batch_size, need / GIB, measured / GIB
 
