@@ -20,7 +20,8 @@ from SkullGANLib.generate.volumes import draw_volumes, rebuilt_volume
 from SkullGANLib.models import pyramid_losses as losses
 from SkullGANLib.models.folder import load_model
 from SkullGANLib.models.pyramid import Pyramid, PyramidNetwork, build_judge, build_scale, resized, scale_shapes
-from SkullGANLib.train.pyramid import PyramidOptions, network_for, notes_of, train_volume
+from SkullGANLib.train.pyramid import network_for, notes_of, train_volume
+from SkullGANLib.train.pyramid_options import PyramidOptions
 
 OPTIONS = PyramidOptions(smallest=8, largest=18, channels=4, judge_channels=4, iterations=3, device="cpu")
 
@@ -84,9 +85,8 @@ def test_a_pyramid_draws_any_size_and_adds_nothing_where_its_generators_are_sile
     for generator in pyramid.scales:
         torch.nn.init.zeros_(generator.body[-1].weight)
         torch.nn.init.zeros_(generator.body[-1].bias)
-    margin = pyramid.scales[0].margin
     image = torch.rand(1, 12, 8, 8) if dimensions == 2 else torch.rand(1, 1, 6, 8, 8)
-    wider = (1, 12, 20, 14) if dimensions == 2 else (1, 1, 9 + 2 * margin, 20 + 2 * margin, 14 + 2 * margin)
+    wider = (1, 12, 20, 14) if dimensions == 2 else (1, 1, 9, 20, 14)
     made = pyramid([torch.zeros(wider)], image, first=1)
     assert made.shape[-2:] == (20, 14)
     torch.testing.assert_close(made, resized(image, tuple(made.shape[-3:])))
@@ -215,7 +215,7 @@ def test_a_box_outside_the_volume_and_unknown_options_are_refused(tmp_path):
     for words, told in (
         (["--box", "0,99,0,9,0,9"], "does not lie in 20 x 18 x 16 voxels"),
         (["--box", "a"], "does not lie in"),
-        (["--set", "projectin=0"], "projectin cannot be 0"),
+        (["--set", "projectin=0"], 'Did you mean "projection"?'),
         (["--set", "factor=0.5"], "factor cannot be 0.5"),
     ):
         result = CliRunner().invoke(command, ["train", str(scan), "--out", str(tmp_path / "run"), *words])

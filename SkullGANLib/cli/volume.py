@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from SkullGANLib.ct.volume import Volume
 
 PRESETS = {
-    "full": {},
-    "demo": {"largest": 42, "iterations": 60},
+    "full": "up to 140 voxels, for a GPU",
+    "demo": "four small scales, minutes on a processor",
+    "ct-gan": "as published",
 }
 FORMATS = ("nrrd", "nii.gz", "mha")
 PREVIEWED = 4
@@ -40,7 +41,7 @@ def volume() -> None:
     type=click.Choice(list(PRESETS)),
     default="full",
     show_default=True,
-    help="full: up to 140 voxels, for a GPU; demo: two small scales, minutes on a processor.",
+    help="; ".join(f"{name}: {title}" for name, title in PRESETS.items()) + ".",
 )
 @click.option("--box", help="Part of the volume: first and last slice, row, column, as in 10,80,40,200,40,200.")
 @click.option("--series", help="DICOM series, where a folder holds several.")
@@ -63,10 +64,11 @@ def train(
     """Learn the CT volume SCAN, scale by scale. The same command again goes on where it stopped."""
     from SkullGANLib.ct.io import read_volume
     from SkullGANLib.train.options import parse_setting
-    from SkullGANLib.train.pyramid import network_for, notes_of, pyramid_options, train_volume
+    from SkullGANLib.train.pyramid import network_for, notes_of, train_volume
+    from SkullGANLib.train.pyramid_options import pyramid_options
 
     given = {"dimensions": int(dimensions), "device": device, "seed": seed}
-    options = pyramid_options({**PRESETS[preset], **given, **dict(parse_setting(text) for text in settings)})
+    options = pyramid_options({**given, **dict(parse_setting(text) for text in settings)}, preset)
     scanned = read_volume(scan, series=series)
     learnt = scanned if box is None else _part(scanned, box)
     for note in (*scanned.notes, *notes_of(learnt, network_for(learnt, options))):

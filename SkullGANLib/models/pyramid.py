@@ -22,7 +22,6 @@ Shape = tuple[int, int, int]
 
 _SLOPE = 0.2
 _LAYERS = 5
-MARGIN = _LAYERS  # voxels that the valid convolutions of a 3D generator take off each side
 FEWEST = 4  # voxels along an axis of the coarsest scale
 _HALVINGS = 3  # of a 2D generator
 
@@ -34,6 +33,7 @@ class PyramidNetwork(BaseModel):
         dimensions: 3 for convolutions in space; 2 for convolutions in the slice, the slices being channels.
         shapes: (slices, rows, columns) of each scale, from coarse to fine.
         noise: standard deviation of the noise at each scale, in parts of the window; 1 at the coarsest.
+        places: whether the networks are told where in the volume they are; its layout then stays in what is drawn.
         channels: of the generators.
         judge_channels: of the discriminators.
     """
@@ -43,6 +43,7 @@ class PyramidNetwork(BaseModel):
     dimensions: Literal[2, 3] = 3
     shapes: tuple[Shape, ...] = Field(min_length=1)
     noise: tuple[float, ...] = ()
+    places: bool = False
     channels: int = Field(32, ge=1)
     judge_channels: int = Field(16, ge=1)
 
@@ -101,6 +102,14 @@ def scale_shapes(
     return tuple(shapes)
 
 
+def with_places(images: torch.Tensor) -> torch.Tensor:
+    """With a channel for each axis in space that says where a voxel lies, from -1 to 1: volumes as by ``resized``."""
+    count, sides = images.shape[0], images.shape[2:]
+    lines = [torch.linspace(-1, 1, n, device=images.device, dtype=images.dtype) for n in sides]
+    grids = torch.stack(torch.meshgrid(*lines, indexing="ij"))[None].expand(count, -1, *[-1] * len(sides))
+    return torch.cat([images, grids], 1)
+
+
 def resized(images: torch.Tensor, shape: Shape) -> torch.Tensor:
     """Volumes at another scale, linearly between voxel centres, without aliasing where they shrink.
 
@@ -136,39 +145,43 @@ def _smoothed(images: torch.Tensor, wanted: Sequence[int]) -> torch.Tensor:
 
 
 class SpaceGenerator(nn.Module):
-    """Detail that one scale adds to what the coarser ones have made: five 3x3x3 convolutions without padding."""
+    """Detail that one scale adds to what the coarser ones have made: five 3x3x3 convolutions.
 
-    margin = MARGIN
+    The zeros are set around the volume, not around the layers' maps: they tell voxels near the border where they are.
+    """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, places: bool = False) -> None:
         super().__init__()
-        widths = [1] + [channels] * (_LAYERS - 1)
+        self.places = places
+        widths = [4 if places else 1] + [channels] * (_LAYERS - 1)
         layers: list[nn.Module] = []
         for before, after in itertools.pairwise(widths):
             layers += [nn.Conv3d(before, after, 3), nn.BatchNorm3d(after), nn.LeakyReLU(_SLOPE, inplace=True)]
         self.body = nn.Sequential(*layers, nn.Conv3d(widths[-1], 1, 3))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, 1, Z + 10, Y + 10, X + 10) to (N, 1, Z, Y, X) in -1 to 1."""
-        return torch.tanh(self.body(x).float())
+        """(N, 1, Z, Y, X) to the same, in -1 to 1."""
+        x = with_places(x) if self.places else x
+        return torch.tanh(self.body(F.pad(x, [_LAYERS] * 6)).float())
 
 
 class SliceGenerator(nn.Module):
     """The same with slices as channels: down and up by eight, without skips."""
 
-    margin = 0
-
-    def __init__(self, slices: int, channels: int) -> None:
+    def __init__(self, slices: int, channels: int, places: bool = False) -> None:
         super().__init__()
+        self.places = places
+        before = slices + 2 * places
         layers: list[nn.Module] = []
         for stage in range(_HALVINGS):
-            layers += [*_pair(channels if stage else slices, channels), nn.MaxPool2d(2)]
+            layers += [*_pair(channels if stage else before, channels), nn.MaxPool2d(2)]
         for _ in range(_HALVINGS):
             layers += [nn.ConvTranspose2d(channels, channels, 3, 2, 1, 1), *_pair(channels, channels)]
         self.body = nn.Sequential(*layers, nn.Conv2d(channels, slices, 3, padding=1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, Z, Y, X) to the same."""
+        x = with_places(x) if self.places else x
         least = 2**_HALVINGS
         fitted = (
             F.interpolate(x, [max(least, n) for n in x.shape[2:]], mode="nearest") if min(x.shape[2:]) < least else x
@@ -186,8 +199,10 @@ def _pair(before: int, after: int) -> list[nn.Module]:
 class PatchDiscriminator(nn.Module):
     """How real each neighbourhood of 11 voxels looks: five convolutions, in space or in the slice."""
 
-    def __init__(self, dimensions: int, before: int, channels: int) -> None:
+    def __init__(self, dimensions: int, before: int, channels: int, places: bool = False) -> None:
         super().__init__()
+        self.places = places
+        before += dimensions * places
         convolution, norm = (nn.Conv3d, nn.BatchNorm3d) if dimensions == 3 else (nn.Conv2d, nn.BatchNorm2d)
         layers: list[nn.Module] = [convolution(before, channels, 3, padding=1), nn.LeakyReLU(_SLOPE, inplace=True)]
         for _ in range(_LAYERS - 2):
@@ -200,7 +215,7 @@ class PatchDiscriminator(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Volumes to scores of the same size, without channels: about 1 for real, 0 for generated."""
-        return self.body(x).float()
+        return self.body(with_places(x) if self.places else x).float()
 
 
 class Pyramid(nn.Module):
@@ -221,7 +236,7 @@ class Pyramid(nn.Module):
         """Draw volumes.
 
         Args:
-            noises: for each scale from ``first`` on, as its generator takes it in: wider by its margin on each side.
+            noises: for each scale from ``first`` on, (N, 1, Z, Y, X) or (N, Z, Y, X) of that scale.
             image: what the scale below ``first`` has made, in 0 to 1, of any size; None at the coarsest.
             first: scale to begin with.
 
@@ -237,42 +252,38 @@ class Pyramid(nn.Module):
         generator = self.scales[scale]
         if below is None:
             return generator(noise)
-        margin = generator.margin
-        inner = noise.shape[2:] if noise.dim() == 4 else [n - 2 * margin for n in noise.shape[2:]]
-        below = resized(below, tuple(inner) if noise.dim() == 5 else (noise.shape[1], *inner))
-        return generator(F.pad(below, [margin] * (2 * (below.dim() - 2))) + noise) + below
+        below = resized(below, tuple(noise.shape[-3:]))
+        return generator(below + noise) + below
 
 
 def build_scale(network: PyramidNetwork) -> nn.Module:
     """A fresh generator of one scale; those of all scales are alike."""
     if network.dimensions == 3:
-        return SpaceGenerator(network.channels)
-    return SliceGenerator(network.shapes[0][0], network.channels)
+        return SpaceGenerator(network.channels, network.places)
+    return SliceGenerator(network.shapes[0][0], network.channels, network.places)
 
 
 def build_judge(network: PyramidNetwork) -> nn.Module:
     """A fresh discriminator of one scale."""
     before = 1 if network.dimensions == 3 else network.shapes[0][0]
-    return PatchDiscriminator(network.dimensions, before, network.judge_channels)
+    return PatchDiscriminator(network.dimensions, before, network.judge_channels, network.places)
 
 
-def noise_shape(network: PyramidNetwork, shape: Shape) -> tuple[int, ...]:
-    """Shape of the noise, without the batch, for a scale of that shape."""
-    if network.dimensions == 2:
-        return shape
-    return (1, *(n + 2 * MARGIN for n in shape))
+def batch_shape(network: PyramidNetwork, shape: Shape) -> tuple[int, ...]:
+    """Shape of one volume of a scale as the networks take it."""
+    return (1, *shape) if network.dimensions == 2 else (1, 1, *shape)
 
 
 def normals(seed: int, stream: int, index: int, network: PyramidNetwork, shape: Shape) -> torch.Tensor:
     """Standard normal noise for a scale of that shape, on the CPU; it depends on (seed, stream, index) alone."""
-    wanted = (1, *noise_shape(network, shape))
+    wanted = batch_shape(network, shape)
     return torch.from_numpy(image_rng(seed, stream, index).standard_normal(wanted, np.float32))
 
 
 def fixed_noise(network: PyramidNetwork, seed: int, number: int) -> torch.Tensor:
     """What the volume itself is rebuilt from: always the same noise at the coarsest scale, none above."""
     if number:
-        return torch.zeros(1, *noise_shape(network, network.shapes[number]))
+        return torch.zeros(batch_shape(network, network.shapes[number]))
     return normals(seed, PYRAMID_RECONSTRUCTION, 0, network, network.shapes[0])
 
 

@@ -12,17 +12,26 @@ import torch
 from torch.nn import functional as F
 
 Projection = Literal["mean", "max", "first_slice"]
+Judged = Literal["mean", "each"]
 GENERATED_TARGET = 0.9  # score that a generator aims at
 
 
-def judge_loss(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
-    """Least squares (X. Mao et al., ICCV 2017) of the mean scores of real and generated volumes."""
-    return (real.mean() - 1).square() + fake.mean().square()
+def judge_loss(real: torch.Tensor, fake: torch.Tensor, judged: Judged = "mean") -> torch.Tensor:
+    """Least squares (X. Mao et al., ICCV 2017) of the scores of real and generated volumes.
+
+    ``mean`` is what the released code of CT-GAN squares: one figure for a volume, so good neighbourhoods may make up
+    for bad ones. ``each`` asks it of every neighbourhood.
+    """
+    return _missed(real, 1, judged) + _missed(fake, 0, judged)
 
 
-def adversarial_loss(fake: torch.Tensor) -> torch.Tensor:
-    """How far the mean score of generated volumes is from passing."""
-    return (fake.mean() - GENERATED_TARGET).square()
+def adversarial_loss(fake: torch.Tensor, judged: Judged = "mean") -> torch.Tensor:
+    """How far the scores of generated volumes are from passing."""
+    return _missed(fake, GENERATED_TARGET, judged)
+
+
+def _missed(scores: torch.Tensor, target: float, judged: Judged) -> torch.Tensor:
+    return ((scores.mean() if judged == "mean" else scores) - target).square().mean()
 
 
 def reconstruction_loss(made: torch.Tensor, real: torch.Tensor) -> torch.Tensor:

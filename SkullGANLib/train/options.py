@@ -110,12 +110,12 @@ class TrainOptions(BaseModel):
     @cached_property
     def network_options(self) -> BaseModel:
         """``network``, completed and checked by the family."""
-        return _checked(self.known_family.network, self.network, "network.")
+        return checked(self.known_family.network, self.network, "network.")
 
     @cached_property
     def recipe_options(self) -> BaseModel:
         """``recipe``, completed and checked by the family."""
-        return _checked(self.known_family.recipe, self.recipe, "recipe.")
+        return checked(self.known_family.recipe, self.recipe, "recipe.")
 
     def total_images(self, training_set: int) -> int:
         """Images to draw in all, for a training set of that many segments."""
@@ -168,7 +168,7 @@ def load_options(preset: str | Path, overrides: Mapping[str, Any] | None = None)
         if unit in ("images", "epochs") and start in ("", "pretrain"):  # one length replaces the other
             other = "epochs" if unit == "images" else "images"
             values[f"{start}_{other}" if start else other] = None
-    options = _checked(TrainOptions, {**values, **groups}, "", known)
+    options = checked(TrainOptions, {**values, **groups}, "", known)
     _ = options.network_options, options.recipe_options
     if (options.images is None) == (options.epochs is None):
         raise InputError("The length of the training is not clear.", "Give either images or epochs.")
@@ -223,7 +223,18 @@ def _unknown(key: str, known: list[str]) -> InputError:
     return InputError(f"There is no option called {key!r}.", advice)
 
 
-def _checked(model: type[BaseModel], values: Mapping[str, Any], prefix: str, known: list[str] | None = None) -> Any:
+def checked(model: type[BaseModel], values: Mapping[str, Any], prefix: str, known: list[str] | None = None) -> Any:
+    """Options from plain values.
+
+    Args:
+        model: of the options.
+        values: by name.
+        prefix: set before the names in what is said.
+        known: all names there are, where these are not those of ``model``.
+
+    Raises:
+        InputError: an unknown name, with the nearest known one, or an impossible value.
+    """
     try:
         return model(**values)
     except ValidationError as error:

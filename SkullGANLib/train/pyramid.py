@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from SkullGANLib import __version__
 from SkullGANLib.ct.volume import Volume
@@ -42,71 +41,12 @@ from SkullGANLib.train.checkpoints import (
     restore_optimizer,
     save_checkpoint,
 )
+from SkullGANLib.train.folder import alone
+from SkullGANLib.train.pyramid_options import PyramidOptions
 
 FORMAT, VERSION, OPTIONS_FILE = "skullgan-volume-run", 1, "options.json"
 MEMORY_ORDER = {2: torch.channels_last, 3: torch.channels_last_3d}  # which convolutions like best
 _UNJUDGED = 1e30
-
-
-class PyramidOptions(BaseModel):
-    """Everything that decides the training; the defaults are those of CT-GAN.
-
-    Attributes:
-        dimensions: 3 for convolutions in space, 2 for the slices as channels.
-        smallest, largest, factor: of the scales, see ``models.pyramid.scale_shapes``.
-        channels, judge_channels: of the networks; 32 and 16 in 3D, 256 and 16 in 2D if not given.
-        iterations: at the coarsest scale; the next takes twice, the one after three times as many, and so on.
-        generator_steps, discriminator_steps: in an iteration.
-        learning_rate, betas: of Adam; the rate falls to a tenth for the last fifth of each scale.
-        adversarial, reconstruction, projection, segmentation: weights of the losses; 0 switches one off.
-        projected: how volumes are projected for the projection loss.
-        bone_hu, bone_width_hu: threshold of the soft bone mask of the segmentation loss, and how soft it is.
-        window_hu: HU that become 0 and 1; what is beyond is clipped.
-        precision: of the convolutions; auto is bfloat16 where the device has units for it.
-        device, seed: see ``train.options.TrainOptions``.
-        checkpoint_minutes: a checkpoint is written at least this often, and at the end of each scale.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    dimensions: Literal[2, 3] = 3
-    smallest: int = Field(28, ge=8)
-    largest: int = Field(140, ge=8)
-    factor: float = Field(1.5, gt=1)
-    channels: int | None = Field(None, ge=1)
-    judge_channels: int | None = Field(None, ge=1)
-    iterations: int = Field(1000, ge=1)
-    generator_steps: int = Field(3, ge=1)
-    discriminator_steps: int = Field(3, ge=1)
-    learning_rate: float = Field(5e-4, gt=0)
-    betas: tuple[float, float] = (0.5, 0.999)
-    adversarial: float = Field(1.0, ge=0)
-    reconstruction: float = Field(100.0, ge=0)
-    projection: float = Field(100.0, ge=0)
-    segmentation: float = Field(10.0, ge=0)
-    projected: losses.Projection = "mean"
-    bone_hu: float = 300.0
-    bone_width_hu: float = Field(50.0, gt=0)
-    window_hu: tuple[float, float] = (-1000.0, 1000.0)
-    precision: Literal["float32", "bfloat16", "auto"] = "auto"
-    device: str = "auto"
-    seed: int = Field(0, ge=0)
-    checkpoint_minutes: float = Field(10, gt=0)
-
-
-def pyramid_options(values: Mapping[str, Any]) -> PyramidOptions:
-    """Options from plain values.
-
-    Raises:
-        InputError: an unknown name or an impossible value.
-    """
-    try:
-        return PyramidOptions(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(map(str, first["loc"]))
-        known = ", ".join(PyramidOptions.model_fields)
-        raise InputError(f"{name} cannot be {first['input']!r}: {first['msg']}.", f"There are: {known}.") from error
 
 
 def train_volume(
@@ -136,9 +76,8 @@ def train_volume(
         ResourceError: out of memory, or no such device.
     """
     options, out = options or PyramidOptions(), Path(out)
-    run = _Run(volume, out, options, segment, progress)
-    with memory_advice("Train on a smaller box of the volume, or with a lower largest."):
-        run.train()
+    with alone(out), memory_advice("Train on a smaller box of the volume, or with a lower largest."):
+        _Run(volume, out, options, segment, progress).train()
     return out / "model"
 
 
@@ -174,6 +113,7 @@ def network_for(volume: Volume, options: PyramidOptions) -> PyramidNetwork:
         dimensions=options.dimensions,
         shapes=shapes,
         noise=(1.0,),
+        places=options.places,
         channels=options.channels or {2: 256, 3: 32}[options.dimensions],
         judge_channels=options.judge_channels or 16,
     )
@@ -230,8 +170,8 @@ class _Run:
             )
         self.segment = segment or losses.soft_bone(*_bone_mask(options))
         self.bfloat16 = uses_bfloat16(options.precision, self.device)
-        lengths = [options.iterations * (scale + 1) for scale in range(len(network.shapes))]
-        self.lengths, self.total = lengths, sum(lengths)
+        self.lengths = options.lengths(len(network.shapes))
+        self.total = sum(self.lengths)
 
     @property
     def network(self) -> PyramidNetwork:
@@ -305,7 +245,7 @@ class _Run:
             if options.adversarial:
                 with self._low():
                     fake = self.pyramid.refined(scale.number, self._drawn(scale.number, iteration, 1 + step), under)
-                    loss = options.adversarial * losses.adversarial_loss(self.judge(fake))
+                    loss = options.adversarial * losses.adversarial_loss(self.judge(fake), options.judged)
                 figures["adversarial"] = self._descend(loss)
             if options.reconstruction or options.projection or options.segmentation:
                 with self._low():
@@ -320,7 +260,7 @@ class _Run:
                 fake = self.pyramid.refined(scale.number, noise, under)
             scale.optimizers["judge"].zero_grad(set_to_none=True)
             with self._low():
-                loss = losses.judge_loss(self.judge(scale.real), self.judge(fake))
+                loss = losses.judge_loss(self.judge(scale.real), self.judge(fake), options.judged)
             figures["judge"] = self._descend(loss)
             scale.optimizers["judge"].step()
         return figures

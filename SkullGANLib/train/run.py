@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib.util
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -27,6 +27,7 @@ from SkullGANLib.train.augment import Augmentation
 from SkullGANLib.train.checkpoints import load_latest
 from SkullGANLib.train.data import TrainingData, training_size
 from SkullGANLib.train.ema import AveragedNetwork
+from SkullGANLib.train.folder import alone
 from SkullGANLib.train.loop import Run, train_loop
 from SkullGANLib.train.options import MAY_CHANGE, TrainOptions
 from SkullGANLib.train.snapshots import mend_model, restore_state
@@ -59,7 +60,7 @@ def train(options: TrainOptions, *, progress: Progress | None = None) -> Path:
         FormatError: data, initial weights or all checkpoints are damaged.
         ResourceError: memory, disk or device is missing.
     """
-    with process_group(), _alone(options.out):
+    with process_group(), nullcontext() if options.out is None or rank() else alone(options.out):
         if rank():
             progress = None
         if options.pretrain:
@@ -123,32 +124,6 @@ def _pretrained(options: TrainOptions, progress: Progress | None) -> TrainOption
     }
     _train(options.model_copy(update=changes), progress, data.conditions)
     return options.model_copy(update={"init": changes["out"], "pretrain": (), "window_hu": window})
-
-
-@contextmanager
-def _alone(folder: Path | None) -> Iterator[None]:
-    """Keep other programs from training into the same folder; a crash ends that too."""
-    if folder is not None and not rank():
-        with suppress(OSError):  # refused later, in words
-            folder.parent.mkdir(parents=True, exist_ok=True)
-    if folder is None or not folder.parent.is_dir() or rank():  # one of several processes is enough
-        yield
-        return
-    from filelock import FileLock, Timeout
-
-    path = folder.parent / f".{folder.name}.lock"
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise InputError(
-            f"Another program is training into {folder}.", "Wait for it, cancel it, or choose another --out."
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
-        path.unlink(missing_ok=True)
 
 
 def open_run(
