@@ -270,3 +270,25 @@ def test_thick_slices_are_told_of():
     assert "2 scales from 28 x 28 x 28 to 42 x 42 x 42 voxels" in notes[0]
     assert "slices are 5 mm thick" in notes[1]
     assert math.isclose(float(notes[0].split("finest of ")[1].split(" ")[0]), 60 / 42, abs_tol=0.01)
+
+
+def test_a_volume_drawn_slab_by_slab_is_that_drawn_at_once(monkeypatch):
+    pyramid = Pyramid(PyramidNetwork(shapes=((30, 12, 12),), places=True, channels=4)).eval()
+    noise = torch.randn(1, 1, 30, 12, 12, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        whole = pyramid([noise])
+        monkeypatch.setattr("SkullGANLib.models.pyramid.SLAB_VOXELS", 7 * 22 * 22)
+        calls = []
+        pyramid.scales[0].body.register_forward_hook(lambda *_: calls.append(1))
+        slabs = pyramid([noise])
+    assert len(calls) == 5
+    torch.testing.assert_close(slabs, whole)
+
+
+def test_networks_that_are_told_places_depend_on_them_and_others_do_not():
+    for dimensions, shape in ((3, (1, 1, 20, 20, 20)), (2, (1, 20, 24, 24))):
+        for places in (True, False):
+            network = PyramidNetwork(dimensions=dimensions, shapes=((20, 24, 24),), places=places, judge_channels=4)
+            judged = build_judge(network).eval()(torch.zeros(shape)).detach()
+            inner = judged[(0, 0, *[slice(8, -8)] * dimensions)]  # beyond the reach of the border
+            assert (float(inner.std()) > 1e-6) == places

@@ -17,6 +17,7 @@ COMMANDS = {
     "generate": "Draw synthetic segments from a model.",
     "evaluate": "Compare synthetic with real segments.",
     "volume": "Learn one CT volume with a pyramid of GANs, and draw others.",
+    "ablation": "Measure what each loss of the pyramid of GANs does, on one CT volume.",
     "turing": "Let readers tell real from synthetic segments by eye.",
     "doctor": "Show Python, torch, devices and memory, and how to mend what is missing.",
     "demo": "Run the whole path on head phantoms.",

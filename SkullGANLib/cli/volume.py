@@ -70,9 +70,12 @@ def train(
     given = {"dimensions": int(dimensions), "device": device, "seed": seed}
     options = pyramid_options({**given, **dict(parse_setting(text) for text in settings)}, preset)
     scanned = read_volume(scan, series=series)
-    learnt = scanned if box is None else _part(scanned, box)
-    for note in (*scanned.notes, *notes_of(learnt, network_for(learnt, options))):
+    learnt = scanned if box is None else part(scanned, box)
+    network = network_for(learnt, options)
+    notes = [*scanned.notes, *notes_of(learnt, network)]
+    for note in notes:
         click.echo(f"Note: {note}")
+    progress.result(scales=len(network.shapes), notes=notes)
     model = train_volume(learnt, out, options, progress=progress)
     progress.result(model=str(model))
     progress.close()
@@ -144,7 +147,8 @@ def generate(
     click.echo(f"{count} volume{'s' if count > 1 else ''}: {out}")
 
 
-def _part(whole: Volume, box: str) -> Volume:
+def part(whole: Volume, box: str) -> Volume:
+    """The part of a volume that ``--box`` names."""
     try:
         ends = [int(number) for number in box.split(",")]
         return whole.part(tuple(ends[::2]), tuple(ends[1::2]))

@@ -11,11 +11,11 @@ from SkullGANLib.ct.volume import Volume
 from SkullGANLib.segments.sheet import write_png
 
 HEIGHT = 240
-WINDOW_HU = (-200.0, 2000.0)
+WINDOW_HU = (-1000.0, 1500.0)  # coarse voxels of thin bone lie far below its HU
 
 
 def three_views(volume: Volume) -> np.ndarray:
-    """Axial, coronal and sagittal view, (240, width) uint8 of square pixels; -200 HU is black, 2000 HU white."""
+    """Axial, coronal and sagittal view, (240, width) uint8 of square pixels; -1000 HU is black, 1500 HU white."""
     import cv2
 
     hu, (x_mm, y_mm, z_mm) = volume.hu, volume.spacing_mm

@@ -72,12 +72,25 @@ def draw_volumes(
         ):
             image = _below(pyramid, model, first_scale, source, shapes, where)
             noises = [
-                network.noise[scale] * normals(seed, PYRAMID_SAMPLE, (i << 8) + scale, network, shapes[scale]).to(where)
-                for scale in range(first_scale, len(shapes))
+                _noise(network, seed, i, scale, shapes[scale], where) for scale in range(first_scale, len(shapes))
             ]
             image = pyramid(noises, image, first=first_scale)
         yield _as_volume(image, model, source, enlarged)
     report(progress, n, n, "Generating")
+
+
+def draw_scales(model: Model, n: int, *, seed: int = 0, device: str = "auto") -> Iterator[list[np.ndarray]]:
+    """What each scale makes on the way to the volumes of ``draw_volumes``, coarse to fine, float32 in 0 to 1."""
+    network: PyramidNetwork = model.network
+    where = resolve_device(device)
+    pyramid = model.generator.to(where).eval()
+    for i in range(n):
+        image, scales = None, []
+        with torch.no_grad():
+            for scale, shape in enumerate(network.shapes):
+                image = pyramid.refined(scale, _noise(network, seed, i, scale, shape, where), image)
+                scales.append(image.float().clamp(0, 1).reshape(shape).cpu().numpy())
+        yield scales
 
 
 def write_volumes(
@@ -132,6 +145,10 @@ def _check(
         )
     if first_scale and source is None and any(factor != 1 for factor in enlarged):
         raise InputError("Detail of the volume learnt can be varied at its own size only.", "Begin at scale 0.")
+
+
+def _noise(network: PyramidNetwork, seed: int, i: int, scale: int, shape: Shape, device: torch.device) -> torch.Tensor:
+    return network.noise[scale] * normals(seed, PYRAMID_SAMPLE, (i << 8) + scale, network, shape).to(device)
 
 
 def _enlarged(shape: Shape, factors: tuple[float, float, float]) -> Shape:

@@ -22,6 +22,7 @@ Shape = tuple[int, int, int]
 
 _SLOPE = 0.2
 _LAYERS = 5
+SLAB_VOXELS = 4_000_000  # drawn at a time: half a gigabyte for a map of 32 channels in float32
 FEWEST = 4  # voxels along an axis of the coarsest scale
 _HALVINGS = 3  # of a 2D generator
 
@@ -148,6 +149,7 @@ class SpaceGenerator(nn.Module):
     """Detail that one scale adds to what the coarser ones have made: five 3x3x3 convolutions.
 
     The zeros are set around the volume, not around the layers' maps: they tell voxels near the border where they are.
+    Large volumes are drawn slab by slab, with the same outcome, so that the maps of one slab have to fit into memory.
     """
 
     def __init__(self, channels: int, places: bool = False) -> None:
@@ -161,8 +163,13 @@ class SpaceGenerator(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, 1, Z, Y, X) to the same, in -1 to 1."""
-        x = with_places(x) if self.places else x
-        return torch.tanh(self.body(F.pad(x, [_LAYERS] * 6)).float())
+        x = F.pad(with_places(x) if self.places else x, [_LAYERS] * 6)
+        slices = max(1, SLAB_VOXELS // (x.shape[0] * x.shape[3] * x.shape[4]))
+        if self.training or torch.is_grad_enabled() or x.shape[2] - 2 * _LAYERS <= slices:
+            return torch.tanh(self.body(x).float())
+        starts = range(0, x.shape[2] - 2 * _LAYERS, slices)
+        slabs = [self.body(x[:, :, start : start + slices + 2 * _LAYERS]) for start in starts]
+        return torch.tanh(torch.cat(slabs, 2).float())
 
 
 class SliceGenerator(nn.Module):

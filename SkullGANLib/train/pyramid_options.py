@@ -18,6 +18,7 @@ _RECOMMENDED = {
     "reconstruction": 10.0,
     "projection": 10.0,
     "segmentation": 1.0,
+    "window_hu": (-1000.0, 2000.0),
 }
 PRESETS: dict[str, dict[str, Any]] = {
     "full": {**_RECOMMENDED, "iterations": (2000, 1500, 1500, 2000)},
