@@ -9,7 +9,12 @@ from typing import Annotated
 
 import slicer
 import vtk
-from slicer import vtkMRMLLinearTransformNode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+from slicer import (
+    vtkMRMLLinearTransformNode,
+    vtkMRMLMarkupsROINode,
+    vtkMRMLScalarVolumeNode,
+    vtkMRMLSegmentationNode,
+)
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
@@ -33,7 +38,7 @@ class SkullGAN(ScriptedLoadableModule):
         ScriptedLoadableModule.__init__(self, parent)
         parent.title = _("SkullGAN")
         parent.categories = [translate("qSlicerAbstractCoreModule", "Image Synthesis")]
-        parent.dependencies = ["Segmentations", "Volumes", "Tables", "Plots"]
+        parent.dependencies = ["Segmentations", "Volumes", "Tables", "Plots", "Markups"]
         parent.contributors = ["The SkullGAN developers"]
         parent.helpText = _(
             "Cut segments of skull bone out of head CT, train generative models on them on this computer, generate "
@@ -105,6 +110,13 @@ class SkullGANParameterNode:
     runPath: str = ""
     showLosses: bool = True
 
+    learntVolume: vtkMRMLScalarVolumeNode
+    learntRoi: vtkMRMLMarkupsROINode
+    volumeDimensions: str = "3"
+    volumePreset: str = "demo"
+    volumeSettings: str = ""
+    volumeRunPath: str = ""
+
     model: str = ""
     modelPath: str = ""
     conditions: str = "{}"
@@ -114,6 +126,12 @@ class SkullGANParameterNode:
     syntheticPath: str = ""
     exportFormat: Annotated[str, Choice(["nrrd", "nii", "npy", "png", "dicom"])] = "nrrd"
     exportPath: str = ""
+
+    volumeCount: Annotated[int, WithinRange(1, 1000)] = 1
+    sizeFactor: Annotated[float, WithinRange(0.2, 10)] = 1.0
+    firstScale: Annotated[int, WithinRange(0, 20)] = 0
+    sourceVolume: vtkMRMLScalarVolumeNode
+    volumesPath: str = ""
 
     realPath: str = ""
     split: Annotated[str, Choice(["auto", "all", "train", "test"])] = "auto"
@@ -236,7 +254,7 @@ class SkullGANTest(ScriptedLoadableModuleTest):
     def runTest(self):
         """Both tests; without the packages that the library needs there is nothing to test."""
         try:
-            for test in (self.test_fromPhantomToReport, self.test_errorsAreInWords):
+            for test in (self.test_fromPhantomToReport, self.test_fromVolumeToVolumes, self.test_errorsAreInWords):
                 self.setUp()
                 test()
         except unittest.SkipTest as reason:
@@ -247,6 +265,13 @@ class SkullGANTest(ScriptedLoadableModuleTest):
 
         self.delayDisplay("From a head phantom to a report; this takes a minute or two")
         selftest.fromPhantomToReport(SkullGANLogic())
+        self.delayDisplay("Test passed")
+
+    def test_fromVolumeToVolumes(self):
+        from SkullGANSlicer import selftest
+
+        self.delayDisplay("From a volume to others")
+        selftest.fromVolumeToVolumes(SkullGANLogic())
         self.delayDisplay("Test passed")
 
     def test_errorsAreInWords(self):

@@ -6,6 +6,8 @@ import typing
 
 import pytest
 from test_module_panel import STARTS, cells, makeDesk, tip
+from test_module_panel_volumes import NODES as VOLUME_NODES
+from test_module_panel_volumes import VALUES as VOLUME_VALUES
 
 import slicer_host
 
@@ -38,6 +40,7 @@ NODES = {
     "headFrameSelector": ("headFrame", "vtkMRMLLinearTransformNode"),
 }
 ELSEWHERE = {"turingReader", "trainSettings", "volumes", "offeredVolume", "defaultsSet", "model", "conditions"}
+ELSEWHERE |= {*VOLUME_VALUES, *VOLUME_NODES}  # in test_module_panel_volumes.py
 
 
 def test_every_parameter_has_its_widget_in_these_tests():

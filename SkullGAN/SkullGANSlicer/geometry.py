@@ -19,6 +19,7 @@ from SkullGANLib.ct.volume import Volume
 from SkullGANLib.errors import InputError
 
 FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])  # RAS to LPS, and LPS to RAS
+OUTSIDE, TURNED = 1e-6, 0.5  # voxels: by which centres may lie outside of an ROI; by which its faces may lean
 STRAIGHT = 1e-4  # cosine between two axes of a grid up to which they count as perpendicular
 RIGID = 1e-3  # as ``skullgan prepare --head-frame`` demands
 BINARY_LABELMAP = "Binary labelmap"
@@ -42,7 +43,7 @@ def volumeFromNode(node: Any) -> Volume:
     Raises:
         InputError: no node, no image, a colour image, or a sheared grid.
     """
-    _requireScalars(node)
+    requireScalars(node)
     with _straightened(node) as straight:
         matrix = FLIP @ _ijkToWorld(straight)
         spacing = np.linalg.norm(matrix[:3, :3], axis=0)
@@ -84,7 +85,7 @@ def labelsFromSegmentation(
         InputError: no such segments, or nothing of them inside the volume.
     """
     requireKind(segmentationNode, "vtkMRMLSegmentationNode", "segmentation node")
-    _requireScalars(volumeNode)
+    requireScalars(volumeNode)
     if segmentationNode is None:
         raise InputError("No segmentation is chosen.", "Choose one, or leave the automatic skull mask.")
     name, segmentation = segmentationNode.GetName(), segmentationNode.GetSegmentation()
@@ -177,6 +178,45 @@ def segmentMatrix(row: Mapping[str, Any], spacing_mm: float, thickness_mm: float
     return matrix
 
 
+def boxInRoi(volume: Volume, roiNode: Any) -> tuple[np.ndarray, str]:
+    """The voxels of a volume inside an ROI.
+
+    Args:
+        volume: from ``volumeFromNode``.
+        roiNode: ``vtkMRMLMarkupsROINode``; its parent transforms count.
+
+    Returns:
+        (2, 3) int: slice, row and column of the first and of the last voxel whose centre lies inside. Of an ROI that is
+        turned against the voxels it is the bounding box along these, and a sentence says so; otherwise an empty one.
+
+    Raises:
+        InputError: no ROI node, one without size, or no voxel inside.
+    """
+    requireKind(roiNode, "vtkMRMLMarkupsROINode", "ROI node")
+    name, half = roiNode.GetName(), np.array(roiNode.GetSize()) / 2
+    if half.min() <= 0:
+        raise InputError(f'The ROI "{name}" has no size.', "Place it around the part of the volume that is wanted.")
+    toNode, world = roiNode.GetObjectToNodeMatrix(), [0.0, 0.0, 0.0]
+    corners = []
+    for signs in np.ndindex(2, 2, 2):
+        corner = toNode.MultiplyPoint([*(half * (2 * np.array(signs) - 1)), 1.0])
+        roiNode.TransformPointToWorld(corner[:3], world)
+        corners.append(list(world))
+    corners = volume.lps_to_zyx(flipPoints(corners))
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    first = np.maximum(np.ceil(low - OUTSIDE), 0).astype(int)
+    last = np.minimum(np.floor(high + OUTSIDE), np.array(volume.shape) - 1).astype(int)
+    if (last < first).any():
+        raise InputError(
+            f'The ROI "{name}" holds no voxel of the volume.', "Move it over the part of the volume that is wanted."
+        )
+    box = np.array([first, last])
+    if np.minimum(corners - low, high - corners).max() <= TURNED:
+        return box, ""
+    sizes = " x ".join(map(str, last - first + 1))
+    return box, f'The ROI "{name}" is turned against the voxels: its bounding box of {sizes} of them is taken.'
+
+
 def requireKind(node: Any, kind: str, what: str) -> None:
     """Refuse what is not a node of a class; nothing at all is refused in other words.
 
@@ -187,7 +227,12 @@ def requireKind(node: Any, kind: str, what: str) -> None:
         raise InputError(f"{node!r} is no {what}.", f"Give a {what} of the scene.")
 
 
-def _requireScalars(node: Any) -> None:
+def requireScalars(node: Any) -> None:
+    """Refuse what is no volume node, and one without an image or with colours.
+
+    Raises:
+        InputError: it is.
+    """
     if node is None:
         raise InputError("No volume is chosen.", "Choose a CT volume.")
     if not getattr(node, "IsA", lambda kind: False)("vtkMRMLVolumeNode"):

@@ -37,6 +37,16 @@ def volumeFiles(sources: Sequence[Any], folder: Path) -> list[Path]:
     return paths
 
 
+def learningArguments(source: Any, roi: Any, folder: Path) -> tuple[list[Any], str]:
+    """Scan and box for ``skullgan volume train``, and a sentence about the box; a node is written to ``folder``."""
+    if roi is None:
+        return volumeFiles([source], folder), ""
+    if isinstance(source, (str, Path)):
+        raise InputError("An ROI needs its volume in the scene.", "Load the scan first.")
+    box, note = geometry.boxInRoi(geometry.volumeFromNode(source), roi)
+    return [*volumeFiles([source], folder), "--box", ",".join(map(str, box.T.ravel()))], note
+
+
 def cuttingArguments(
     sources: Sequence[Any],
     folder: Path,
@@ -87,8 +97,13 @@ def trainingArguments(
     init = init.path if isinstance(init, Run) else init
     arguments += ["--preset", preset, "--device", device]
     arguments += flags({**numbers, "init": init})
+    return arguments + settingFlags(settings)
+
+
+def settingFlags(settings: Mapping[str, Any] | None) -> list[str]:
+    """Further options of a training."""
     settings = {key: list(v) if isinstance(v, tuple) else v for key, v in (settings or {}).items()}
-    return arguments + [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+    return [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
 
 
 def datasetFolder(data: Any, temporary: Callable[[str], Path]) -> Path:

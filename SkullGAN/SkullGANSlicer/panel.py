@@ -23,16 +23,21 @@ from .section_prepare import PrepareSection
 from .section_status import StatusSection
 from .section_train import TrainSection
 from .section_turing import TuringSection
+from .section_volumes import VolumesSection
 from .turing import MAKE, MARK
+from .volumes import GENERATION, TRAINING
 from .widgets import Bindings
 from .words import withoutDashes
 
 ERROR_LINES = 40
-CANCELLABLE = ("Preview", "Prepare", "Train", "Generate", "Export", "Evaluate", MAKE, MARK)  # with a button here
+# titles of the jobs that have a button here
+CANCELLABLE = ("Preview", "Prepare", "Train", "Generate", "Export", "Evaluate", MAKE, MARK, TRAINING, GENERATION)
 FOLDERS = {
     "datasetPath": "segments",
     "runPath": "run",
     "syntheticPath": "synthetic",
+    "volumeRunPath": "volume-run",
+    "volumesPath": "volumes",
     "exportPath": "export",
     "reportPath": "report",
     "turingPath": "visual-test",
@@ -59,9 +64,11 @@ class Panel:
         self.prepare = PrepareSection(self)
         self.train = TrainSection(self)
         self.generate = GenerateSection(self)
+        self.volumes = VolumesSection(self)
         self.evaluate = EvaluateSection(self)
         self.turing = TuringSection(self)
-        self.sections = [self.status, self.job, self.prepare, self.train, self.generate, self.evaluate, self.turing]
+        self.sections = [self.status, self.job, self.prepare, self.train, self.generate, self.volumes, self.evaluate]
+        self.sections.append(self.turing)
         logic.started.connect(self.onJobStarted)
         if logic.busy:  # the module was reloaded while a job runs
             self.onJobStarted(logic.job)
@@ -95,6 +102,7 @@ class Panel:
             if first is not None and first is not parameters.offeredVolume:  # once: the user may not want it
                 parameters.offeredVolume = first
                 parameters.volumes = [first]
+                parameters.learntVolume = parameters.learntVolume or first
 
     def setParameters(self, parameters: Any) -> None:
         """Work with another parameter node, or with none."""

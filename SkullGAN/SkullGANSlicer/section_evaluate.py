@@ -125,6 +125,8 @@ class EvaluateSection(Section):
         path = self.panel.generate.modelPath()
         if not path:
             return _("No model is chosen in section 3.")
+        if self.panel.generate.scales:
+            return _("The model that is chosen in section 3 draws volumes.")
         if not any(os.path.isfile(os.path.join(path, *folder, DISCRIMINATOR)) for folder in ((), ("model",))):
             return _("The model that is chosen in section 3 comes without its discriminator.")
         return self.panel.status.whyNoTorch()

@@ -1,4 +1,7 @@
-"""3. Generate: a model in, synthetic segments in the scene and on disk; export for other programs."""
+"""3. Generate: a model in, synthetic segments in the scene and on disk; export for other programs.
+
+What a model of volumes draws is of ``section_volumes``.
+"""
 
 from __future__ import annotations
 
@@ -71,6 +74,7 @@ class GenerateSection(Section):
         for widget in (self.ui.modelPathLineEdit, self.ui.modelFileButton):
             widget.enabled = parameters.model == FOLDER
         self._readCard()
+        self.ui.segmentsWidget.visible = not self.scales
         self._offerAudit()
         why = self.panel.status.whyNoTorch() or self._why()
         self.startButton(self.ui.generateButton, "Generate", _("Generate"), why, _("Draw the segments into the scene."))
@@ -146,7 +150,8 @@ class GenerateSection(Section):
 
     def _fillModels(self) -> None:
         parameters = self.parameters
-        trained = dict.fromkeys([*self._trained, *modelsBeside(parameters.runPath)])
+        beside = [*modelsBeside(parameters.runPath), *modelsBeside(parameters.volumeRunPath)]
+        trained = dict.fromkeys([*self._trained, *beside])
         choices = [(_("{name}, comes with the extension").format(name=path.name), str(path)) for path in self.shipped()]
         choices += [(_("{name}, trained here").format(name=path.parent.name), str(path)) for path in trained]
         choices.append((_("a folder or file"), FOLDER))
@@ -157,6 +162,16 @@ class GenerateSection(Section):
     def modelPath(self) -> str:
         """Folder or file of the model that is chosen."""
         return self.parameters.modelPath if self.parameters.model == FOLDER else self.parameters.model
+
+    @property
+    def card(self) -> Any:
+        """What the model that is chosen says of itself, None where there is none."""
+        return self._card
+
+    @property
+    def scales(self) -> list[list[int]]:
+        """(slices, rows, columns) at each scale of a model that draws volumes; empty for one of segments."""
+        return self._card.network["shapes"] if self._card is not None and isVolumeModel(self._card) else []
 
     def _readCard(self) -> None:
         """Show what the model is and what it can be asked for; only when another one was chosen."""
@@ -248,6 +263,8 @@ class GenerateSection(Section):
         path = self.modelPath()
         if not path:
             return _("Choose a model: train one, or give a folder.")
+        if self.scales:
+            return _("The model that is chosen draws volumes.")
         if self._card is None and Path(path).suffix not in (".pth", ".pt"):
             return self.ui.modelLabel.text or _("There is no model in the folder that was chosen.")
         if parameters.auditPath and not os.path.isfile(os.path.join(parameters.auditPath, "dataset.json")):
@@ -282,8 +299,18 @@ def modelsBeside(runPath: str) -> list[Path]:
     return [run / "model" for run in runs if os.path.isfile(os.path.join(run, "model", "model.json"))]
 
 
+def isVolumeModel(card: Any) -> bool:
+    """Whether a model draws whole volumes."""
+    return "volume" in card.training and "shapes" in card.network
+
+
 def cardText(card: Any) -> str:
     """What a user should know of a model, from its card."""
+    if isVolumeModel(card):
+        shapes = card.network["shapes"]
+        words = _("Draws volumes of {sizes} voxels of about {mm:.2g} mm, in {n} scales.")
+        sizes = " x ".join(map(str, shapes[-1]))
+        return " ".join([words.format(sizes=sizes, mm=card.spacing_mm, n=len(shapes)), card.limits])
     size = card.network.get("size", 128)
     words = [_("{size} x {size} pixels of {mm:g} mm, {seen:,} images seen.").format(
         size=size, mm=card.spacing_mm, seen=card.images_seen)]  # fmt: skip

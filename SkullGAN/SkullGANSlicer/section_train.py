@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import qt
 import slicer
 from slicer.i18n import tr as _
 
@@ -17,7 +16,7 @@ from SkullGANLib.jobs import Job, JobState
 from .plots import LivePlot
 from .scene import makeFolder
 from .section import FOLDER, Section
-from .widgets import allow, fillChoices
+from .widgets import allow, fillChoices, showPicture
 from .words import duration, withoutDashes
 
 if TYPE_CHECKING:
@@ -184,11 +183,8 @@ class TrainSection(Section):
         self._plot = None
 
     def _showSample(self, path: str) -> None:
-        if path and path != self._sample:
-            pixmap = qt.QPixmap(path)
-            if not pixmap.isNull():
-                self._sample = path
-                self.ui.sampleLabel.setPixmap(pixmap.scaledToWidth(min(SAMPLE_WIDTH, pixmap.width())))
+        if path and path != self._sample and showPicture(self.ui.sampleLabel, path, SAMPLE_WIDTH):
+            self._sample = path
 
     def _fillChoices(self) -> None:
         found = self.panel.status.found

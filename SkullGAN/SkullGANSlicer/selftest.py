@@ -50,6 +50,37 @@ def fromPhantomToReport(logic: Any, *, images: int = 256, count: int = 16) -> No
         assert exported.is_file()
 
 
+def fromVolumeToVolumes(logic: Any) -> None:
+    """A small pyramid learns the part of a volume in an ROI, and what it draws lies there, beside the volume.
+
+    Args:
+        logic: a ``SkullGANLogic``.
+    """
+    if needed.torch_version() is None:
+        return
+    random = np.random.default_rng(1)
+    hu = random.integers(-1000, 1000, (24, 26, 28)).astype(np.int16)
+    node = slicer.util.addVolumeFromArray(hu, name="Noise")
+    node.SetSpacing(2.0, 2.0, 3.0)
+    node.SetOrigin(-20.0, 30.0, 10.0)
+    roi = logic.makeRoi(node)
+    roi.SetSize(40.0, 40.0, 48.0)
+    settings = {"smallest": 8, "largest": 12, "iterations": 1, "channels": 4, "window_hu": (-1000, 1000)}
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        run = logic.trainVolume(node, Path(name) / "run", roi=roi, settings=settings, device="cpu")
+        assert (run.model / "model.json").is_file()
+        (drawn,) = logic.generateVolumes(run, beside=node, device="cpu")
+    assert drawn.GetNumberOfDisplayNodes() == 2  # slices, and bone in 3D
+    wanted, found = np.zeros(6), np.zeros(6)
+    roi.GetRASBounds(wanted)
+    drawn.GetRASBounds(found)
+    assert np.abs(wanted - found).max() <= 1.5, (wanted, found)  # half a slice
+    values = slicer.util.arrayFromVolume(drawn)
+    assert values.min() >= -1000
+    assert values.max() <= 1000
+    assert values.std() > 0
+
+
 def errorsAreInWords(logic: Any) -> None:
     """Wrong input is refused in words that say what to do."""
     empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Empty")

@@ -23,6 +23,21 @@ SIDE_BY_SIDE = (
     slicer.vtkMRMLLayoutNode.SlicerLayoutThreeOverThreeView,
 )
 """Layouts with these three in a row."""
+COMPARISON = 7351  # any number that neither Slicer nor another extension gives a layout
+_SLICE_VIEW = (
+    '<item><view class="vtkMRMLSliceNode" singletontag="{name}">'
+    '<property name="orientation" action="default">Axial</property>'
+    '<property name="viewlabel" action="default">{letter}</property>'
+    '<property name="viewcolor" action="default">{colour}</property></view></item>'
+)
+COMPARISON_LAYOUT = (
+    '<layout type="vertical" split="true"><item><layout type="horizontal">'
+    + _SLICE_VIEW.format(name="Red", letter="R", colour="#F34A33")
+    + _SLICE_VIEW.format(name="Green", letter="G", colour="#6EB04B")
+    + '</layout></item><item><view class="vtkMRMLViewNode" singletontag="1">'
+    '<property name="viewlabel" action="default">1</property></view></item></layout>'
+)
+"""Two slice views side by side, and a 3D view below."""
 
 
 def showVolume(volumeNode: Any, fit: bool = True) -> None:
@@ -63,6 +78,38 @@ def showSideBySide(volumeNodes: Sequence[Any]) -> None:
             composite.SetBackgroundVolumeID(volumeNode.GetID())
         _turnToAxial(node)
         _fit(node, volumeNode, _toWorld(volumeNode, _middle(volumeNode)))
+
+
+def compareVolumes(volumeNode: Any, drawnNode: Any) -> None:
+    """Show the same slice of two volumes side by side, and the 3D view below; scrolling one view moves the other.
+
+    Args:
+        volumeNode: for the red view.
+        drawnNode: for the green view; both show as much as there is of it.
+    """
+    application = getattr(slicer, "app", None)
+    manager = application.layoutManager() if application is not None else None
+    if manager is not None:
+        layouts = manager.layoutLogic().GetLayoutNode()
+        if not layouts.IsLayoutDescription(COMPARISON):
+            layouts.AddLayoutDescription(COMPARISON, COMPARISON_LAYOUT)
+        manager.setLayout(COMPARISON)
+    slices = {node.GetLayoutName(): node for node in _sliceNodes()}
+    composites = {node.GetLayoutName(): node for node in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")}
+    centre = _toWorld(drawnNode, _middle(drawnNode))
+    for name, node in (("Red", volumeNode), ("Green", drawnNode)):
+        if name in composites:
+            composites[name].SetBackgroundVolumeID(node.GetID())
+            composites[name].SetLinkedControl(False)  # until both show the same
+        if name in slices:
+            _turnToAxial(slices[name])
+            _fit(slices[name], drawnNode, centre)
+    for name in ("Red", "Green"):
+        if name in composites:
+            composites[name].SetForegroundVolumeID(None)
+            composites[name].SetLinkedControl(True)
+    if manager is not None:
+        manager.resetThreeDViews()
 
 
 def jumpToSlice(volumeNode: Any, k: int, fit: bool = False) -> None:

@@ -100,6 +100,15 @@ def fillChoices(widget: Any, items: Sequence[tuple[str, str]], value: str) -> No
     widget.blockSignals(blocked)
 
 
+def showPicture(label: Any, path: str, width: int) -> bool:
+    """Show a picture in a QLabel, no wider than ``width`` pixels; False where it cannot be read."""
+    pixmap = qt.QPixmap(path)
+    if pixmap.isNull():
+        return False
+    label.setPixmap(pixmap.scaledToWidth(min(width, pixmap.width())))
+    return True
+
+
 def fillTable(widget: Any, columns: Mapping[str, np.ndarray | Sequence[Any]]) -> None:
     """Show columns of equal length in a QTableWidget."""
     names = list(columns)

@@ -11,6 +11,7 @@ from SkullGANLib.errors import InputError
 from SkullGANLib.progress import report
 
 FORMATS = ("nrrd", "nii.gz", "mha", "dicom")
+PREVIEW_HU = (-200.0, 2000.0)
 
 
 @click.command(short_help="Make parametric head CT with ground truth.")
@@ -60,7 +61,7 @@ def phantom(
     spacing_mm, voxels = numbers(spacing, float, "--spacing"), numbers(shape, int, "--shape")
     out.mkdir(parents=True, exist_ok=True)
     facts = {"format": "skullgan-phantom", "version": 1, "labels": LABELS, "heads": []}
-    previews = []
+    previews = {}
     for number in range(subjects):
         name = f"subject-{number + 1:03d}"
         report(progress, number, subjects, "Making heads")
@@ -93,7 +94,7 @@ def phantom(
             }
         )
         if number < 8:
-            previews.append(three_views(head.volume))
+            previews[name] = [three_views(head.volume, PREVIEW_HU)]
         write_json(out / "phantom.json", facts)
     report(progress, subjects, subjects, "Making heads")
     write_views(out / "preview.png", previews)

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from SkullGANLib.cli import common
+from SkullGANLib.cli.volume_acoustic import acoustic
+from SkullGANLib.cli.volume_calvarium import calvarium, maps
+from SkullGANLib.cli.volume_stack import stack
 from SkullGANLib.errors import InputError
 from SkullGANLib.progress import Progress
 
@@ -20,7 +23,6 @@ PRESETS = {
     "ct-gan": "as published",
 }
 FORMATS = ("nrrd", "nii.gz", "mha")
-PREVIEWED = 4
 
 path = click.Path(path_type=Path)
 
@@ -71,13 +73,11 @@ def train(
     options = pyramid_options({**given, **dict(parse_setting(text) for text in settings)}, preset)
     scanned = read_volume(scan, series=series)
     learnt = scanned if box is None else part(scanned, box)
-    network = network_for(learnt, options)
-    notes = [*scanned.notes, *notes_of(learnt, network)]
+    notes = [*scanned.notes, *notes_of(learnt, network_for(learnt, options))]
     for note in notes:
         click.echo(f"Note: {note}")
-    progress.result(scales=len(network.shapes), notes=notes)
     model = train_volume(learnt, out, options, progress=progress)
-    progress.result(model=str(model))
+    progress.result(model=str(model), notes=notes)
     progress.close()
     click.echo(f"Model: {model}")
 
@@ -120,7 +120,6 @@ def generate(
     The folder holds the volumes, volumes.json with the model's hash and the seed of each, and preview.png.
     """
     from SkullGANLib.ct.io import read_volume
-    from SkullGANLib.ct.views import write_views
     from SkullGANLib.files import replace_folder
     from SkullGANLib.generate.volumes import draw_volumes, write_volumes
     from SkullGANLib.models.folder import load_model
@@ -140,8 +139,7 @@ def generate(
     )
     facts = {"seed": seed, "first_scale": first_scale, "source": None if source is None else source.name}
     with replace_folder(out, marker="volumes.json") as temporary:
-        previews = write_volumes(drawn, temporary, model, file_format, facts)
-        write_views(temporary / "preview.png", previews[:PREVIEWED])
+        write_volumes(drawn, temporary, model, file_format, facts)
     progress.result(volumes=str(out))
     progress.close()
     click.echo(f"{count} volume{'s' if count > 1 else ''}: {out}")
@@ -157,3 +155,7 @@ def part(whole: Volume, box: str) -> Volume:
         raise InputError(
             f"--box {box} does not lie in {sizes} voxels.", "Give first,last of the slices, rows and columns."
         ) from error
+
+
+for command in (acoustic, calvarium, maps, stack):
+    volume.add_command(command)

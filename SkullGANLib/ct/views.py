@@ -1,21 +1,27 @@
-"""A volume at a glance: three views through its middle, as a picture."""
+"""A volume at a glance: three views through its middle and one from outside, as a picture."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from SkullGANLib.ct.render import rendered
 from SkullGANLib.ct.volume import Volume
-from SkullGANLib.segments.sheet import write_png
+from SkullGANLib.segments.sheet import captioned, write_png
 
 HEIGHT = 240
 WINDOW_HU = (-1000.0, 1500.0)  # coarse voxels of thin bone lie far below its HU
 
 
-def three_views(volume: Volume) -> np.ndarray:
-    """Axial, coronal and sagittal view, (240, width) uint8 of square pixels; -1000 HU is black, 1500 HU white."""
+def at_a_glance(volume: Volume) -> np.ndarray:
+    """Three views and the bone from the left front: (240, width) uint8; bone is drawn from 300 HU on."""
+    return np.concatenate([three_views(volume), rendered(volume, size=HEIGHT)], axis=1)
+
+
+def three_views(volume: Volume, window_hu: tuple[float, float] = WINDOW_HU) -> np.ndarray:
+    """Axial, coronal and sagittal view, (240, width) uint8 of square pixels; ``window_hu`` are black and white."""
     import cv2
 
     hu, (x_mm, y_mm, z_mm) = volume.hu, volume.spacing_mm
@@ -28,14 +34,16 @@ def three_views(volume: Volume) -> np.ndarray:
     )
     images = []
     for view, row_mm, column_mm in views:
-        low, high = WINDOW_HU
+        low, high = window_hu
         grey = np.clip((view.astype(np.float32) - low) / (high - low) * 255, 0, 255).astype(np.uint8)
         width = round(HEIGHT * view.shape[1] * column_mm / (view.shape[0] * row_mm))
         images.append(cv2.resize(grey, (max(width, 1), HEIGHT), interpolation=cv2.INTER_AREA))
     return np.concatenate(images, axis=1)
 
 
-def write_views(path: str | Path, views: Sequence[np.ndarray]) -> Path:
-    """Write the views of some volumes below each other."""
-    width = max(image.shape[1] for image in views)
-    return write_png(path, np.concatenate([np.pad(image, ((0, 4), (0, width - image.shape[1]))) for image in views]))
+def write_views(path: str | Path, rows: Mapping[str, Sequence[np.ndarray]]) -> Path:
+    """Write rows of pictures from ``at_a_glance``, each with its caption below."""
+    joined = {words: np.concatenate(images, axis=1) for words, images in rows.items()}
+    width = max(image.shape[1] for image in joined.values())
+    padded = {words: np.pad(image, ((0, 0), (0, width - image.shape[1]))) for words, image in joined.items()}
+    return write_png(path, np.concatenate([captioned(image, words) for words, image in padded.items()]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ import torch
 
 from SkullGANLib import __version__
 from SkullGANLib.ct.io import write_volume
-from SkullGANLib.ct.views import three_views
 from SkullGANLib.ct.volume import Volume
 from SkullGANLib.errors import InputError
 from SkullGANLib.files import sha256_of, write_json
@@ -22,6 +21,7 @@ from SkullGANLib.models.pyramid import Pyramid, PyramidNetwork, Shape, normals, 
 from SkullGANLib.progress import Progress, report
 
 FORMAT, VERSION = "skullgan-volumes", 1
+PREVIEWED = 3
 
 
 def draw_volumes(
@@ -95,8 +95,8 @@ def draw_scales(model: Model, n: int, *, seed: int = 0, device: str = "auto") ->
 
 def write_volumes(
     volumes: Iterable[Volume], folder: Path, model: Model, file_format: str, facts: Mapping[str, Any]
-) -> list[np.ndarray]:
-    """Write volumes as they are drawn, and ``volumes.json`` with their origin.
+) -> None:
+    """Write volumes as they are drawn, ``volumes.json`` with their origin, and the first at a glance, ``preview.png``.
 
     Args:
         volumes: drawn from ``model``.
@@ -104,20 +104,30 @@ def write_volumes(
         model: that they were drawn from.
         file_format: ending of the files, such as ``nrrd``.
         facts: how they were drawn.
-
-    Returns:
-        Three views of each.
     """
-    views, files = [], []
+    from SkullGANLib.ct.views import at_a_glance, write_views
+
+    shown, files = {"Volume learnt, as rebuilt": [at_a_glance(rebuilt_volume(model))]}, []
     for number, volume in enumerate(volumes):
-        rounded = volume.with_array(np.rint(volume.hu).astype(np.int16))
-        path = write_volume(rounded, folder / f"volume-{number + 1:04d}.{file_format}")
-        files.append({"file": path.name, "image": number, "sha256": sha256_of(path)})
-        views.append(three_views(volume))
+        files.append(write_numbered(volume, folder, number, file_format))
+        if number < PREVIEWED:
+            shown[f"Volume {number + 1}"] = [at_a_glance(volume)]
+    write_origin(folder, model, facts, files)
+    write_views(folder / "preview.png", shown)
+
+
+def write_numbered(volume: Volume, folder: Path, number: int, file_format: str) -> dict[str, Any]:
+    """Write a drawn volume in whole HU; returns its entry for ``volumes.json``."""
+    rounded = volume.with_array(np.rint(volume.hu).astype(np.int16))
+    path = write_volume(rounded, folder / f"volume-{number + 1:04d}.{file_format}")
+    return {"file": path.name, "image": number, "sha256": sha256_of(path)}
+
+
+def write_origin(folder: Path, model: Model, facts: Mapping[str, Any], files: Sequence[Mapping[str, Any]]) -> None:
+    """Write ``volumes.json``: what the volumes were drawn from, and how."""
     origin = {"kind": "synthetic", "family": model.card.family, "model_hash": model.hash, **facts}
     document = {"format": FORMAT, "version": VERSION, "library_version": __version__, **origin, "files": files}
     write_json(folder / "volumes.json", document)
-    return views
 
 
 def rebuilt_volume(model: Model, *, device: str = "auto") -> Volume:
@@ -170,7 +180,7 @@ def _below(
 
 
 def _as_volume(image: torch.Tensor, model: Model, source: Volume | None, enlarged: tuple) -> Volume:
-    """HU with the voxels of the finest scale, centred where the volume learnt or the source is."""
+    """HU with the voxels of the finest scale, from the corner on where the volume learnt or the source begins."""
     window, learnt = model.card.window, model.card.training["volume"]
     hu = (image.float().clamp(0, 1) * window.range_hu + window.minimum_hu).reshape(image.shape[-3:]).cpu().numpy()
     if source is None:

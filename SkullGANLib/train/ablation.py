@@ -9,16 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from SkullGANLib.ct.views import three_views
+from SkullGANLib.ct.views import at_a_glance, write_views
 from SkullGANLib.ct.volume import Volume
 from SkullGANLib.errors import InputError
 from SkullGANLib.evaluate.volumes import diversity, rebuilding, single_image_frechet
 from SkullGANLib.files import write_json
 from SkullGANLib.generate.volumes import draw_scales, draw_volumes, rebuilt_volume
 from SkullGANLib.models.folder import Model, load_model
-from SkullGANLib.models.pyramid import resized
 from SkullGANLib.progress import Progress, report
-from SkullGANLib.train.pyramid import PyramidOptions, network_for, train_volume, unit_volume
+from SkullGANLib.train.pyramid import PyramidOptions, network_for, on_grid, real_scales, train_volume
 
 SETTINGS: dict[int, dict[str, tuple[str, ...]]] = {
     3: {
@@ -108,8 +107,9 @@ def run_ablation(
     if seeds < FEWEST_SEEDS or samples < FEWEST_SEEDS:
         raise InputError("A spread needs two seeds and two samples at least.", "Ask for three.")
     out, network = Path(out), network_for(volume, options)
-    reals = _real_scales(volume, options, network.shapes)
-    settings, runs, pictures = SETTINGS[options.dimensions], {}, [three_views(_on_grid(volume, options, reals[-1]))]
+    reals = real_scales(volume, options, network.shapes)
+    settings, runs, shown = SETTINGS[options.dimensions], {}, {}
+    shown["Volume"] = [at_a_glance(on_grid(volume, options, reals[-1]))]
     for number, (setting, names) in enumerate(settings.items()):
         weights = {name: 0.0 for name in ("reconstruction", "projection", "segmentation") if name not in names}
         runs[setting] = []
@@ -120,10 +120,10 @@ def run_ablation(
             model = load_model(folder, volumes=True)
             runs[setting].append(_measured(model, reals, samples, options))
             if seed == 0:
-                made = [rebuilt_volume(model), *draw_volumes(model, 2, device=options.device)]
-                pictures.append(np.concatenate([three_views(each) for each in made], 1))
+                made = [rebuilt_volume(model), *draw_volumes(model, 1, device=options.device)]
+                shown[f"{setting}: rebuilt, and a sample"] = [at_a_glance(each) for each in made]
     found = Ablation(options.dimensions, network.shapes, runs)
-    _write_picture(out / f"ablation-{options.dimensions}d.png", pictures, list(settings))
+    write_views(out / f"ablation-{options.dimensions}d.png", shown)
     write_json(
         out / f"ablation-{options.dimensions}d.json",
         {
@@ -181,32 +181,6 @@ def _measured(model: Model, reals: Sequence[np.ndarray], samples: int, options: 
             for scale, (drawn, real) in enumerate(zip(by_scale, reals, strict=True))
         },
     }
-
-
-def _real_scales(volume: Volume, options: PyramidOptions, shapes: Sequence[tuple[int, int, int]]) -> list[np.ndarray]:
-    """The volume at each scale, on [0, 1]."""
-    unit = unit_volume(volume, options.window_hu)
-    unit = unit if options.dimensions == 3 else unit[:, 0]
-    return [resized(unit, shape).reshape(shape).numpy().clip(0, 1) for shape in shapes]
-
-
-def _on_grid(volume: Volume, options: PyramidOptions, unit: np.ndarray) -> Volume:
-    low, high = options.window_hu
-    spacing_zyx = np.array(volume.extents_mm) / unit.shape
-    return Volume(unit * (high - low) + low, tuple(spacing_zyx[::-1]))
-
-
-def _write_picture(path: Path, rows: Sequence[np.ndarray], settings: Sequence[str]) -> None:
-    """The volume, and of each setting the rebuilt volume and two samples."""
-    from SkullGANLib.segments.sheet import captioned, write_png
-
-    width = max(row.shape[1] for row in rows)
-    captions = ["Volume", *(f"{setting}: rebuilt, two samples" for setting in settings)]
-    parts = [
-        captioned(np.pad(row, ((0, 0), (0, width - row.shape[1]))), words)
-        for row, words in zip(rows, captions, strict=True)
-    ]
-    write_png(path, np.concatenate(parts))
 
 
 class _Step:

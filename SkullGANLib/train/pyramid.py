@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,16 @@ import numpy as np
 import torch
 
 from SkullGANLib import __version__
+from SkullGANLib.ct.views import at_a_glance, write_views
 from SkullGANLib.ct.volume import Volume
 from SkullGANLib.errors import Cancelled, InputError
 from SkullGANLib.files import read_document, write_json
+from SkullGANLib.generate.volumes import draw_volumes, rebuilt_volume
 from SkullGANLib.models import pyramid_losses as losses
 from SkullGANLib.models.card import ModelCard
 from SkullGANLib.models.device import adam, full_precision, memory_advice, resolve_device, uses_bfloat16
 from SkullGANLib.models.draws import PYRAMID
-from SkullGANLib.models.folder import Model, save_model
+from SkullGANLib.models.folder import Model, load_model, save_model
 from SkullGANLib.models.pyramid import (
     Pyramid,
     PyramidNetwork,
@@ -43,7 +46,9 @@ from SkullGANLib.train.checkpoints import (
 )
 from SkullGANLib.train.folder import alone
 from SkullGANLib.train.pyramid_options import PyramidOptions
+from SkullGANLib.train.stats import Statistics
 
+STATS_ITERATIONS, SAMPLES = 10, 3
 FORMAT, VERSION, OPTIONS_FILE = "skullgan-volume-run", 1, "options.json"
 MEMORY_ORDER = {2: torch.channels_last, 3: torch.channels_last_3d}  # which convolutions like best
 _UNJUDGED = 1e30
@@ -119,6 +124,20 @@ def network_for(volume: Volume, options: PyramidOptions) -> PyramidNetwork:
     )
 
 
+def real_scales(volume: Volume, options: PyramidOptions, shapes: Sequence[Shape]) -> list[np.ndarray]:
+    """The volume at each scale, (slices, rows, columns) float32 in 0 to 1."""
+    unit = unit_volume(volume, options.window_hu)
+    unit = unit if options.dimensions == 3 else unit[:, 0]
+    return [resized(unit, shape).reshape(shape).clamp(0, 1).numpy() for shape in shapes]
+
+
+def on_grid(volume: Volume, options: PyramidOptions, unit: np.ndarray) -> Volume:
+    """HU of what lies in the place of a volume at a scale, given in 0 to 1."""
+    low, high = options.window_hu
+    spacing_zyx = np.array(volume.extents_mm) / unit.shape
+    return Volume(unit * (high - low) + low, tuple(spacing_zyx[::-1].tolist()))
+
+
 def notes_of(volume: Volume, network: PyramidNetwork) -> list[str]:
     """What happens to the volume, as sentences: to which voxels it is resampled, and where that makes up voxels."""
     finest = [mm / n for mm, n in zip(volume.extents_mm, network.shapes[-1], strict=True)]
@@ -183,6 +202,7 @@ class _Run:
         self._open_folder()
         found = load_latest(self.out / "checkpoints")
         first, start, tensors = 0, 0, None
+        self.stats = Statistics(self.out / "stats.jsonl", 0 if found is None else found[0]["images"])
         if found is not None:
             values, tensors = found[0]["values"], found[1]
             first, start, self.noise = values["scale"], values["iteration"], list(values["noise"])
@@ -214,14 +234,20 @@ class _Run:
         return _Scale(number, real, fixed, below_rebuilt, optimizers)
 
     def _train_scale(self, scale: _Scale, start: int) -> None:
-        length, before, saved = self.lengths[scale.number], sum(self.lengths[: scale.number]), time.monotonic()
+        length, before = self.lengths[scale.number], sum(self.lengths[: scale.number])
+        started = lap = saved = time.monotonic()
+        message = f"Training scale {scale.number + 1} of {len(self.lengths)}"
         for iteration in range(start, length):
             figures = self._iterate(scale, iteration, decayed=iteration >= 0.8 * length)
+            self.stats.add(figures)
             done = iteration + 1
+            if done % STATS_ITERATIONS == 0 or done == length:
+                now = time.monotonic()
+                self.stats.seconds, lap = self.stats.seconds + now - lap, now
+                self.stats.write(images=before + done, seconds=self.stats.seconds, scale=scale.number + 1)
+            left = self._remaining_s(scale.number, done, (time.monotonic() - started) / (done - start))
             try:
-                report(
-                    self.progress, before + done, self.total, "Training", scale=scale.number + 1, **_rounded(figures)
-                )
+                report(self.progress, before + done, self.total, message, remaining_s=left, **_rounded(figures))
             except Cancelled:
                 self._save(scale, done)
                 raise
@@ -230,6 +256,27 @@ class _Run:
                 saved = time.monotonic()
         self._save(scale, length)
         self._write_model(scale)
+        self._write_samples(scale)
+
+    def _remaining_s(self, number: int, done: int, pace_s: float) -> int:
+        """Seconds left, if an iteration takes as long for each voxel at every scale."""
+        voxels = [math.prod(shape) for shape in self.network.shapes]
+        left = [*self.lengths]
+        left[number] -= done
+        work = sum(n * size for n, size in zip(left[number:], voxels[number:], strict=True))
+        return math.ceil(pace_s * work / voxels[number])
+
+    def _write_samples(self, scale: _Scale) -> None:
+        """The volume at this scale, rebuilt, and two samples."""
+        model = load_model(self.out / "model", volumes=True)
+        (real,) = real_scales(self.volume, self.options, self.network.shapes[scale.number : scale.number + 1])
+        shown = {"Volume at this scale": on_grid(self.volume, self.options, real), "Rebuilt": rebuilt_volume(model)}
+        drawn = enumerate(draw_volumes(model, SAMPLES, seed=self.options.seed, device="cpu"), 1)
+        shown |= {f"Sample {number}": volume for number, volume in drawn}
+        path = self.out / "samples" / f"scale-{scale.number + 1}.png"
+        write_views(path, {words: [at_a_glance(volume)] for words, volume in shown.items()})
+        done = sum(self.lengths[: scale.number + 1])
+        report(self.progress, done, self.total, "Training", sample=str(path))
 
     def _iterate(self, scale: _Scale, iteration: int, *, decayed: bool) -> dict[str, float]:
         options = self.options

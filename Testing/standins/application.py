@@ -69,8 +69,17 @@ class SliceWidget(Strict):
 class LayoutManager(Strict):
     standsFor = "qSlicerLayoutManager"
     layout, threeDViewCount, tableViewCount, plotViewCount = 3, 1, 1, 1
+    _layouts = None
+
+    def layoutLogic(self):
+        if self._layouts is None:
+            self._layouts = slicer.vtkMRMLLayoutLogic()
+            self._layouts.SetMRMLScene(slicer.mrmlScene)
+        return self._layouts
 
     def setLayout(self, layout):
+        if not self.layoutLogic().GetLayoutNode().IsLayoutDescription(layout):
+            raise RuntimeError(f"There is no layout {layout}; 3D Slicer would show the conventional one")
         self.layout = layout
 
     def sliceViewNames(self):

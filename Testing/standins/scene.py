@@ -1,5 +1,7 @@
 """The scene as it is when 3D Slicer has started: the application's logic, the modules' logics, the default nodes."""
 
+import os
+
 import slicer
 import vtk
 
@@ -17,6 +19,10 @@ MODULES = {
     "VolumeRendering": "vtkSlicerVolumeRenderingLogic",
 }
 SLICES = {"Red": "Axial", "Green": "Coronal", "Yellow": "Sagittal"}
+PRESETS = """<MRML version="Slicer4">
+<VolumeProperty name="CT-Bone" id="vtkMRMLVolumePropertyNode1" scalarOpacity="8 -3024 0 -16 0 641 0.7 3071 0.7"
+ gradientOpacity="4 0 1 255 1" colorTransfer="12 -3024 0 0 0 641 0.9 0.8 0.6 3071 1 1 1" shade="1" interpolation="1"/>
+</MRML>"""  # one of the presets in 3D Slicer's share folder, in rounder numbers
 IN_HIERARCHY = ("Volume", "Segmentation", "Model", "Table", "PlotChart", "PlotSeries", "Transform", "Markups", "Text")
 
 
@@ -32,6 +38,7 @@ def fill() -> None:
         module.logic().SetMRMLScene(scene)
         logic.SetModuleLogic(name, module.logic())
         setattr(slicer.modules, name.lower(), module)
+    _sharePresets(slicer.modules.volumerendering.logic())
     slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene)
     for name, orientation in SLICES.items():
         node = _view("vtkMRMLSliceNode", name)
@@ -52,6 +59,14 @@ def clear() -> None:
     slicer.mrmlScene.Clear(0)
     for name, orientation in SLICES.items():
         slicer.mrmlScene.GetNodeByID(f"vtkMRMLSliceNode{name}").SetOrientation(orientation)
+
+
+def _sharePresets(logic):
+    folder = os.path.join(slicer.app.slicerHome, "VolumeRendering")
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, "presets.xml"), "w") as file:
+        file.write(PRESETS)
+    logic.SetModuleShareDirectory(folder)
 
 
 def _view(className, name):

@@ -1,0 +1,143 @@
+"""Whole volumes: the group of section 2 that learns one, and the part of section 3 that draws others."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from slicer.i18n import tr as _
+
+from SkullGANLib.jobs import Job, JobState
+
+from .section import Section
+from .section_train import SAMPLE_WIDTH, settingsOf
+from .volumes import GENERATION, TRAINING
+from .widgets import allow, fillChoices, showPicture
+
+if TYPE_CHECKING:
+    from .panel import Panel
+
+
+class VolumesSection(Section):
+    """What is learnt, how far it is, and how others are drawn."""
+
+    def __init__(self, panel: Panel) -> None:
+        super().__init__(panel)
+        ui, bindings = self.ui, panel.bindings
+        bindings.path(ui.volumeRunPathLineEdit, "volumeRunPath")
+        bindings.path(ui.volumesPathLineEdit, "volumesPath")
+        bindings.choice(ui.dimensionsComboBox, "volumeDimensions")
+        bindings.choice(ui.volumePresetComboBox, "volumePreset")
+        ui.makeRoiButton.clicked.connect(lambda checked=False: panel.attempt(self.onMakeRoi))
+        ui.trainVolumeButton.clicked.connect(lambda checked=False: panel.toggle(TRAINING, self.onTrain))
+        ui.generateVolumesButton.clicked.connect(lambda checked=False: panel.toggle(GENERATION, self.onGenerate))
+        ui.volumesWidget.visible = False
+
+    def update(self) -> None:
+        parameters, ui = self.parameters, self.ui
+        dimensions = [(_("in space (3D)"), "3"), (_("slices as channels (2D)"), "2")]
+        fillChoices(ui.dimensionsComboBox, dimensions, parameters.volumeDimensions)
+        presets = [
+            (_("demo: four small scales, minutes on a processor"), "demo"),
+            (_("full: up to 140 voxels, for a GPU"), "full"),
+            (_("ct-gan: as published"), "ct-gan"),
+        ]
+        fillChoices(ui.volumePresetComboBox, presets, parameters.volumePreset)
+        noVolume = "" if parameters.learntVolume is not None else _("Choose the CT volume to learn.")
+        allow(ui.makeRoiButton, noVolume, _("Make an ROI around the volume, to be made smaller in the views."))
+        resumes = os.path.isfile(os.path.join(parameters.volumeRunPath, "options.json"))
+        noRun = "" if parameters.volumeRunPath else _("Choose a folder for the run.")
+        self.startButton(
+            ui.trainVolumeButton,
+            TRAINING,
+            _("Resume") if resumes else _("Train on the volume"),
+            self.panel.status.whyNoTorch() or noVolume or noRun,
+            _("Go on with the run in the folder.") if resumes else _("Learn the volume, scale by scale."),
+        )
+        self._updateGenerate()
+
+    def _updateGenerate(self) -> None:
+        parameters, ui, scales = self.parameters, self.ui, self.panel.generate.scales
+        ui.volumesWidget.visible = bool(scales)
+        why = self.panel.status.whyNoTorch()
+        if not scales:
+            why = why or _("Choose a model that was trained on a volume.")
+        elif parameters.firstScale >= len(scales):
+            words = _("The model has the scales 0 to {last}: vary from one of these.")
+            why = why or words.format(last=len(scales) - 1)
+        why = why or ("" if parameters.volumesPath else _("Choose a folder for the volumes."))
+        tip = _("Draw volumes into the scene and show the first beside the one learnt.")
+        self.startButton(ui.generateVolumesButton, GENERATION, _("Generate volumes into scene"), why, tip)
+        varied = _("Only a new volume has a size of its own: vary from scale 0.") if parameters.firstScale else ""
+        tip = _("Size of a new volume, as a multiple of the one learnt; voxels stay as large.")
+        allow(ui.sizeFactorSpinBox, varied, tip)
+        new = "" if parameters.firstScale else _("A new volume has no source: vary from a scale above 0.")
+        tip = _("Optional: a CT whose coarse structure is kept, and which gets the detail of the volume learnt.")
+        allow(ui.sourceSelector, new, tip)
+
+    def forget(self) -> None:
+        self.ui.volumeTrainingLabel.text = ""
+
+    def onMakeRoi(self) -> None:
+        if self.parameters is not None:
+            self.parameters.learntRoi = self.logic.makeRoi(self.parameters.learntVolume)
+
+    def onTrain(self) -> None:
+        parameters = self.parameters
+        self.logic.trainVolume(
+            parameters.learntVolume,
+            parameters.volumeRunPath,
+            roi=parameters.learntRoi,
+            dimensions=int(parameters.volumeDimensions),
+            preset=parameters.volumePreset,
+            device=parameters.device,
+            settings=settingsOf(parameters.volumeSettings),
+            wait=False,
+        )
+
+    def onGenerate(self) -> None:
+        parameters = self.parameters
+        if self.panel.mayReplace(parameters.volumesPath, "volumes.json"):
+            source = parameters.sourceVolume if parameters.firstScale else None
+            self.logic.generateVolumes(
+                self.panel.generate.modelPath(),
+                count=parameters.volumeCount,
+                seed=parameters.seed,
+                enlarged=self._enlarged(),
+                first_scale=parameters.firstScale,
+                source=source,
+                beside=parameters.learntVolume if source is None else source,
+                out=parameters.volumesPath,
+                device=parameters.device,
+                overwrite=True,
+                wait=False,
+            )
+
+    def _enlarged(self) -> Any:
+        """The size asked for; slices that are channels stay as many."""
+        factor = 1.0 if self.parameters.firstScale else self.parameters.sizeFactor
+        return (1.0, factor, factor) if self.panel.generate.card.network.get("dimensions") == 2 else factor
+
+    def jobStarted(self, job: Job) -> None:
+        if job.title == TRAINING:
+            self.ui.volumeTrainingLabel.text = ""
+
+    def jobProgressed(self, job: Job) -> None:
+        if job.title != TRAINING:
+            return
+        values = job.progress.values
+        if "sample" in values:  # at the end of each scale
+            showPicture(self.ui.volumeSampleLabel, values["sample"], SAMPLE_WIDTH)
+        if losses := lossText(values):
+            self.ui.volumeTrainingLabel.text = losses
+
+    def jobFinished(self, job: Job) -> None:
+        if job.title == TRAINING and job.state is JobState.DONE:
+            self.ui.volumeTrainingLabel.text = " ".join(job.result.get("notes", []))
+            self.panel.generate.offer(job.value.model)
+
+
+def lossText(values: dict[str, Any]) -> str:
+    """The losses among the figures that came with the progress of a training."""
+    losses = {name: value for name, value in values.items() if name not in ("remaining_s", "sample")}
+    return ", ".join(f"{name} {value:.3g}" for name, value in losses.items())
