@@ -19,7 +19,15 @@ from SkullGANLib.files import sha256_of
 from SkullGANLib.generate.volumes import draw_volumes, rebuilt_volume
 from SkullGANLib.models import pyramid_losses as losses
 from SkullGANLib.models.folder import load_model
-from SkullGANLib.models.pyramid import Pyramid, PyramidNetwork, build_judge, build_scale, resized, scale_shapes
+from SkullGANLib.models.pyramid import (
+    Pyramid,
+    PyramidNetwork,
+    build_judge,
+    build_scale,
+    resized,
+    scale_shapes,
+    warped,
+)
 from SkullGANLib.train.pyramid import network_for, notes_of, train_volume
 from SkullGANLib.train.pyramid_options import PyramidOptions
 
@@ -292,3 +300,31 @@ def test_networks_that_are_told_places_depend_on_them_and_others_do_not():
             judged = build_judge(network).eval()(torch.zeros(shape)).detach()
             inner = judged[(0, 0, *[slice(8, -8)] * dimensions)]  # beyond the reach of the border
             assert (float(inner.std()) > 1e-6) == places
+
+
+def test_a_volume_is_deformed_smoothly_and_by_as_much_as_asked():
+    extents_mm, index = (20.0, 24.0, 24.0), 5
+    axes = torch.meshgrid(torch.arange(20.0), torch.arange(24.0), torch.arange(24.0), indexing="ij")
+    ramps = [axis[None, None] for axis in axes]  # what lies where, 1 mm voxels
+    assert torch.allclose(warped(ramps[0], extents_mm, 0.0, 1, index), ramps[0], atol=1e-4)
+    inner = (0, 0, slice(6, -6), slice(6, -6), slice(6, -6))
+    shifts = torch.stack(
+        [(warped(ramp, extents_mm, 1.0, 1, number) - ramp)[inner] for number in range(60) for ramp in ramps]
+    )
+    assert 0.6 < float(shifts.std()) < 1.1  # between the points the shifts of several are meant
+    assert float(shifts.diff(dim=1).abs().mean()) < 0.2  # neighbours move together
+    again = warped(ramps[1], extents_mm, 1.0, 1, index)
+    assert torch.equal(again, warped(ramps[1], extents_mm, 1.0, 1, index))
+    assert not torch.equal(again, warped(ramps[1], extents_mm, 1.0, 1, index + 1))
+    flat = ramps[1][0]
+    torch.testing.assert_close(warped(flat, extents_mm, 1.0, 1, index), again[0])
+
+
+def test_the_discriminator_sees_the_volume_deformed_where_that_is_asked(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("SkullGANLib.train.pyramid.warped", lambda images, *rest: seen.append(rest) or images)
+    train_volume(ball(), tmp_path / "still", OPTIONS)
+    assert not seen
+    train_volume(ball(), tmp_path / "moved", OPTIONS.model_copy(update={"warp_mm": 2.0}))
+    assert len({index for *_rest, index in seen}) == len(seen) == 3 * (3 + 6 + 9)
+    assert {deviation for _extents, deviation, *_rest in seen} == {2.0}

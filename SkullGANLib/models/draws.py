@@ -11,7 +11,7 @@ import torch
 # Streams of one seed, so that no two uses share numbers.
 SAMPLE, FAKES, GENERATOR_STEP, DATA_ORDER, CALIBRATION, CONDITION, HELD_OUT, HELD_OUT_FAKES = range(8)
 AUGMENT = 8  # and the next ones
-PYRAMID, PYRAMID_RECONSTRUCTION, PYRAMID_SAMPLE = 32, 33, 34
+PYRAMID, PYRAMID_RECONSTRUCTION, PYRAMID_SAMPLE, PYRAMID_WARP = range(32, 36)
 WALK = 48
 
 _STARTS = 1 << 22  # places in a table of normals where the noise of an image can begin

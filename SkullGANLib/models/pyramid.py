@@ -13,10 +13,11 @@ from typing import Literal
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from scipy.interpolate import CubicSpline
 from torch import nn
 from torch.nn import functional as F
 
-from SkullGANLib.models.draws import PYRAMID_RECONSTRUCTION, image_rng
+from SkullGANLib.models.draws import PYRAMID_RECONSTRUCTION, PYRAMID_WARP, image_rng
 
 Shape = tuple[int, int, int]
 
@@ -101,6 +102,37 @@ def scale_shapes(
             f"would have {min(shapes[0])} voxels along one side of its coarsest scale, and it takes {FEWEST}"
         )
     return tuple(shapes)
+
+
+def warped(
+    images: torch.Tensor, extents_mm: Sequence[float], deviation_mm: float, seed: int, index: int
+) -> torch.Tensor:
+    """A volume smoothly deformed: random shifts on a grid of 4 x 4 x 4 points, cubic between them along each axis.
+
+    Args:
+        images: (1, 1, Z, Y, X) or (1, Z, Y, X).
+        extents_mm: of the volume along (slice, row, column).
+        deviation_mm: standard deviation of the shifts along each axis.
+        seed, index: the same ones deform alike.
+    """
+    volume = images if images.dim() == 5 else images[None]
+    sides = volume.shape[2:]
+    shifts = image_rng(seed, PYRAMID_WARP, index).standard_normal((3, 4, 4, 4), np.float32)
+    grid = torch.from_numpy(_between(shifts, sides)) * deviation_mm
+    lines = [torch.linspace(-1 + 1 / n, 1 - 1 / n, n) for n in sides]
+    places = torch.stack(torch.meshgrid(*lines, indexing="ij"))
+    places = places + 2 * grid / torch.tensor(list(extents_mm), dtype=torch.float32).reshape(3, 1, 1, 1)
+    at = places.flip(0).permute(1, 2, 3, 0)[None].to(images.device)  # grid_sample counts (x, y, z)
+    moved = F.grid_sample(volume, at, mode="bilinear", padding_mode="border", align_corners=False)
+    return moved if images.dim() == 5 else moved[0]
+
+
+def _between(shifts: np.ndarray, sides: Sequence[int]) -> np.ndarray:
+    """(3, 4, 4, 4) shifts at every voxel, (3, *sides) float32."""
+    for axis, side in enumerate(sides, start=1):
+        spline = CubicSpline(np.linspace(0, 1, shifts.shape[axis]), shifts, axis=axis, bc_type="natural")
+        shifts = spline(np.linspace(0, 1, side))
+    return shifts.astype(np.float32)
 
 
 def with_places(images: torch.Tensor) -> torch.Tensor:

@@ -33,6 +33,7 @@ from SkullGANLib.models.pyramid import (
     rebuilt,
     resized,
     scale_shapes,
+    warped,
 )
 from SkullGANLib.models.window import IntensityWindow
 from SkullGANLib.progress import Progress, report
@@ -302,12 +303,13 @@ class _Run:
             scale.optimizers["generator"].step()
         self.judge.requires_grad_(True)
         for step in range(options.discriminator_steps if options.adversarial else 0):
-            noise = self._drawn(scale.number, iteration, 1 + options.generator_steps + step)
+            use = 1 + options.generator_steps + step
+            noise, real = self._drawn(scale.number, iteration, use), self._seen(scale, iteration, use)
             with torch.no_grad(), self._low():
                 fake = self.pyramid.refined(scale.number, noise, under)
             scale.optimizers["judge"].zero_grad(set_to_none=True)
             with self._low():
-                loss = losses.judge_loss(self.judge(scale.real), self.judge(fake), options.judged)
+                loss = losses.judge_loss(self.judge(real), self.judge(fake), options.judged)
             figures["judge"] = self._descend(loss)
             scale.optimizers["judge"].step()
         return figures
@@ -339,6 +341,13 @@ class _Run:
 
     def _low(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16, cache_enabled=False)
+
+    def _seen(self, scale: _Scale, iteration: int, use: int) -> torch.Tensor:
+        """The volume at this scale as the discriminator sees it this time."""
+        if not self.options.warp_mm:
+            return scale.real
+        index = (scale.number << 40) + (iteration << 8) + use
+        return warped(scale.real, self.volume.extents_mm, self.options.warp_mm, self.options.seed, index)
 
     def _drawn(self, number: int, iteration: int, use: int) -> torch.Tensor:
         index = (number << 40) + (iteration << 8) + use

@@ -15,6 +15,7 @@ _RECOMMENDED = {
     "smallest": 14,
     "places": True,
     "judged": "each",
+    "warp_mm": 3.0,
     "reconstruction": 10.0,
     "projection": 10.0,
     "segmentation": 1.0,
@@ -40,6 +41,8 @@ class PyramidOptions(BaseModel):
         generator_steps, discriminator_steps: in an iteration.
         learning_rate, betas: of Adam; the rate falls to a tenth for the last fifth of each scale.
         judged: whether the mean score of a volume shall be that of a real one, or the score of each neighbourhood.
+        warp_mm: the discriminator sees the volume smoothly deformed, each time anew and by so much (one standard
+            deviation), so that shapes vary in what is drawn, too; 0 for the volume as it is.
         adversarial, reconstruction, projection, segmentation: weights of the losses; 0 switches one off.
         projected: how volumes are projected for the projection loss.
         bone_hu, bone_width_hu: threshold of the soft bone mask of the segmentation loss, and how soft it is.
@@ -64,6 +67,7 @@ class PyramidOptions(BaseModel):
     learning_rate: float = Field(5e-4, gt=0)
     betas: tuple[float, float] = (0.5, 0.999)
     judged: losses.Judged = "mean"
+    warp_mm: float = Field(0.0, ge=0)
     adversarial: float = Field(1.0, ge=0)
     reconstruction: float = Field(100.0, ge=0)
     projection: float = Field(100.0, ge=0)
