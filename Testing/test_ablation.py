@@ -70,6 +70,7 @@ def test_the_table_gives_mean_and_spread_beside_the_published_figure():
     head, row = table_of(Ablation(3, ((8, 8, 8),), runs))
     cells = dict(zip(head, row, strict=False))
     assert (cells["PSNR (dB)"], row[head.index("PSNR (dB)") + 1]) == ("21.00 ± 1.41", "22.639")
+    assert "Frechet at 8" in table_of(Ablation(2, ((30, 8, 8),), runs))[0]  # slices do not count
     assert (cells["losses"], cells["SSIM"], cells["diversity (HU)"]) == ("adv", "-", "10 ± 0")
 
 

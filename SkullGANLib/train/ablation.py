@@ -142,7 +142,7 @@ def table_of(found: Ablation) -> list[list[str]]:
     head = ["setting", "losses"]
     for name in ("MSE", "PSNR (dB)", "SSIM"):
         head += [name, "published"]
-    head += ["diversity (HU)", *(f"Frechet at {max(shape)}" for shape in found.shapes)]
+    head += ["diversity (HU)", *(f"Frechet at {max(shape[3 - found.dimensions :])}" for shape in found.shapes)]
     rows = [head]
     for setting in found.runs:
         names = SETTINGS[found.dimensions][setting]
