@@ -18,6 +18,7 @@ from .inputs import openDataset
 from .results import PIXEL_MM, Preview, Run
 from .running import Finished
 from .turing import VisualTests
+from .volume_tools import VolumeTools
 from .volumes import Volumes
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ PLANES, REGIONS = ("axial", "coronal", "sagittal"), ("temporal", "parietal")
 PLACED_MM = 1.0  # thickness of a segment sent back into the head, so that a slice view that is a little off shows it
 
 
-class Logic(VisualTests, Volumes):
+class Logic(VisualTests, Volumes, VolumeTools):
     """What the module can do, without its panel.
 
     Long work runs in a child process, one job at a time. With ``wait=True`` (the default) a call returns the result or

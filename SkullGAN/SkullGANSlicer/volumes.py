@@ -51,7 +51,7 @@ class Volumes(JobRunner):
         Raises:
             InputError: no volume, or an ROI with none of its voxels.
         """
-        out, files = Path(out).expanduser(), _folder("skullgan-volume-")
+        out, files = Path(out).expanduser(), temporaryFolder("skullgan-volume-")
         scan, note = inputs.learningArguments(volume, roi, Path(files.name))
         arguments = ["volume", "train", *scan, "--out", out, "--dimensions", str(dimensions), "--preset", preset]
         arguments += ["--device", device, "--seed", str(seed), *inputs.settingFlags(settings)]
@@ -101,7 +101,7 @@ class Volumes(JobRunner):
         sizes = enlarged if isinstance(enlarged, Sequence) else [enlarged]
         arguments = ["volume", "generate", "--model", model, "--out", out, "--count", str(count), "--seed", str(seed)]
         arguments += ["--enlarged", ",".join(map(str, sizes)), "--first-scale", str(first_scale), "--device", device]
-        files = _folder("skullgan-source-")
+        files = temporaryFolder("skullgan-source-")
         if source is not None:
             arguments += ["--source", inputs.volumeFiles([source], Path(files.name))[0]]
         arguments += inputs.flags({"overwrite": overwrite})
@@ -158,7 +158,7 @@ class Volumes(JobRunner):
         Returns:
             The folder, in which ``acoustic.json`` tells units, source and validity.
         """
-        out, files = Path(out).expanduser(), _folder("skullgan-volume-")
+        out, files = Path(out).expanduser(), temporaryFolder("skullgan-volume-")
         arguments = ["volume", "acoustic", *inputs.volumeFiles([volume], Path(files.name)), "--out", out]
         arguments += ["--relation", relation, "--frequency", str(frequency_khz)]
         arguments += [part for name in formats for part in ("--format", name)]
@@ -170,5 +170,6 @@ class Volumes(JobRunner):
         return scene_volumes.makeRoi(volume)
 
 
-def _folder(prefix: str) -> tempfile.TemporaryDirectory:
+def temporaryFolder(prefix: str) -> tempfile.TemporaryDirectory:
+    """One that lasts as long as the object, also where a file in it is still open on Windows."""
     return tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)

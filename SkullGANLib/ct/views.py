@@ -12,12 +12,16 @@ from SkullGANLib.ct.volume import Volume
 from SkullGANLib.segments.sheet import captioned, write_png
 
 HEIGHT = 240
+RENDERED = 160  # pixels of the view from outside before it is enlarged: its cost grows with their cube
 WINDOW_HU = (-1000.0, 1500.0)  # coarse voxels of thin bone lie far below its HU
 
 
 def at_a_glance(volume: Volume) -> np.ndarray:
     """Three views and the bone from the left front: (240, width) uint8; bone is drawn from 300 HU on."""
-    return np.concatenate([three_views(volume), rendered(volume, size=HEIGHT)], axis=1)
+    import cv2
+
+    outside = cv2.resize(rendered(volume, size=RENDERED), (HEIGHT, HEIGHT), interpolation=cv2.INTER_LINEAR)
+    return np.concatenate([three_views(volume), outside], axis=1)
 
 
 def three_views(volume: Volume, window_hu: tuple[float, float] = WINDOW_HU) -> np.ndarray:
