@@ -19,6 +19,7 @@ RELOAD_ORDER = (
     "running",
     "turing",
     "volumes",
+    "volume_tools",
     "logic",
     "widgets",
     "install",
