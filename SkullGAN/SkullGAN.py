@@ -132,6 +132,7 @@ class SkullGANParameterNode:
     firstScale: Annotated[int, WithinRange(0, 20)] = 0
     sourceVolume: vtkMRMLScalarVolumeNode
     volumesPath: str = ""
+    toolVolume: vtkMRMLScalarVolumeNode
 
     realPath: str = ""
     split: Annotated[str, Choice(["auto", "all", "train", "test"])] = "auto"

@@ -311,6 +311,7 @@ NODES = {
     "learntVolume": ("learntVolumeSelector", "vtkMRMLScalarVolumeNode"),
     "learntRoi": ("learntRoiSelector", "vtkMRMLMarkupsROINode"),
     "sourceVolume": ("sourceSelector", "vtkMRMLScalarVolumeNode"),
+    "toolVolume": ("toolVolumeSelector", "vtkMRMLScalarVolumeNode"),
 }
 
 

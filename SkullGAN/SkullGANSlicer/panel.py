@@ -25,6 +25,7 @@ from .section_train import TrainSection
 from .section_turing import TuringSection
 from .section_volumes import VolumesSection
 from .turing import MAKE, MARK
+from .volume_tools import ACOUSTIC, CALVARIUM, MAPS
 from .volumes import GENERATION, TRAINING
 from .widgets import Bindings
 from .words import withoutDashes
@@ -32,6 +33,7 @@ from .words import withoutDashes
 ERROR_LINES = 40
 # titles of the jobs that have a button here
 CANCELLABLE = ("Preview", "Prepare", "Train", "Generate", "Export", "Evaluate", MAKE, MARK, TRAINING, GENERATION)
+CANCELLABLE += (CALVARIUM, MAPS, ACOUSTIC)
 FOLDERS = {
     "datasetPath": "segments",
     "runPath": "run",
@@ -103,6 +105,7 @@ class Panel:
                 parameters.offeredVolume = first
                 parameters.volumes = [first]
                 parameters.learntVolume = parameters.learntVolume or first
+                parameters.toolVolume = parameters.toolVolume or first
 
     def setParameters(self, parameters: Any) -> None:
         """Work with another parameter node, or with none."""

@@ -23,7 +23,7 @@ FACTS = {  # of volumes.json, and the attribute of the node that tells each
     "library_version": "SkullGAN.libraryVersion",
 }
 FILE_FACTS = {"file": "SkullGAN.file", "image": "SkullGAN.image", "sha256": "SkullGAN.sha256"}
-SOURCE_ROLE = "SkullGAN.source"  # of the reference to the node whose coarse structure was kept
+SOURCE_ROLE = "SkullGAN.source"  # of the reference to the node that this one was made from
 BONE_PRESET = "CT-Bone"
 
 

@@ -1,21 +1,26 @@
-"""Whole volumes: the group of section 2 that learns one, and the part of section 3 that draws others."""
+"""Whole volumes: the group of section 2 that learns one, the part of section 3 that draws others, and its tools."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, Any
 
+import qt
+import slicer
 from slicer.i18n import tr as _
 
 from SkullGANLib.jobs import Job, JobState
 
 from .section import Section
 from .section_train import SAMPLE_WIDTH, settingsOf
+from .volume_tools import ACOUSTIC, CALVARIUM, MAPS
 from .volumes import GENERATION, TRAINING
 from .widgets import allow, fillChoices, showPicture
 
 if TYPE_CHECKING:
     from .panel import Panel
+
+SHOWN = (("thickness_mm", 1), ("sdr", 2))  # of the maps, and digits
 
 
 class VolumesSection(Section):
@@ -31,6 +36,9 @@ class VolumesSection(Section):
         ui.makeRoiButton.clicked.connect(lambda checked=False: panel.attempt(self.onMakeRoi))
         ui.trainVolumeButton.clicked.connect(lambda checked=False: panel.toggle(TRAINING, self.onTrain))
         ui.generateVolumesButton.clicked.connect(lambda checked=False: panel.toggle(GENERATION, self.onGenerate))
+        ui.calvariumButton.clicked.connect(lambda checked=False: panel.toggle(CALVARIUM, self.onCalvarium))
+        ui.mapsButton.clicked.connect(lambda checked=False: panel.toggle(MAPS, self.onMaps))
+        ui.acousticButton.clicked.connect(lambda checked=False: panel.toggle(ACOUSTIC, self.onAcoustic))
         ui.volumesWidget.visible = False
 
     def update(self) -> None:
@@ -55,6 +63,7 @@ class VolumesSection(Section):
             _("Go on with the run in the folder.") if resumes else _("Learn the volume, scale by scale."),
         )
         self._updateGenerate()
+        self._updateTools()
 
     def _updateGenerate(self) -> None:
         parameters, ui, scales = self.parameters, self.ui, self.panel.generate.scales
@@ -75,8 +84,17 @@ class VolumesSection(Section):
         tip = _("Optional: a CT whose coarse structure is kept, and which gets the detail of the volume learnt.")
         allow(ui.sourceSelector, new, tip)
 
+    def _updateTools(self) -> None:
+        ui, why = self.ui, "" if self.parameters.toolVolume is not None else _("Choose a CT volume.")
+        tip = _("Make a volume of the skull cap alone, without face and table, which is better learnt and mapped.")
+        self.startButton(ui.calvariumButton, CALVARIUM, _("Cut out calvarium"), why, tip)
+        tip = _("Make a model of the outer surface of a calvarium, coloured by thickness; SDR and HU are in it, too.")
+        self.startButton(ui.mapsButton, MAPS, _("Surface maps"), why, tip)
+        tip = _("Write density, sound speed and attenuation into a new folder, to simulate ultrasound.")
+        self.startButton(ui.acousticButton, ACOUSTIC, _("Acoustic export..."), why, tip)
+
     def forget(self) -> None:
-        self.ui.volumeTrainingLabel.text = ""
+        self.ui.volumeTrainingLabel.text = self.ui.toolsLabel.text = ""
 
     def onMakeRoi(self) -> None:
         if self.parameters is not None:
@@ -113,6 +131,20 @@ class VolumesSection(Section):
                 wait=False,
             )
 
+    def onCalvarium(self) -> None:
+        self.logic.cropCalvarium(self.parameters.toolVolume, wait=False)
+
+    def onMaps(self) -> None:
+        self.logic.surfaceMaps(self.parameters.toolVolume, wait=False)
+
+    def onAcoustic(self) -> None:
+        from .panel import freeFolder
+
+        caption, start = _("Choose where to make the folder"), os.path.dirname(self.parameters.volumesPath)
+        parent = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), caption, start)
+        if parent and self.parameters is not None:
+            self.logic.acousticExport(self.parameters.toolVolume, freeFolder(parent, "acoustic"), wait=False)
+
     def _enlarged(self) -> Any:
         """The size asked for; slices that are channels stay as many."""
         factor = 1.0 if self.parameters.firstScale else self.parameters.sizeFactor
@@ -121,6 +153,8 @@ class VolumesSection(Section):
     def jobStarted(self, job: Job) -> None:
         if job.title == TRAINING:
             self.ui.volumeTrainingLabel.text = ""
+        elif job.title in (CALVARIUM, MAPS, ACOUSTIC):
+            self.ui.toolsLabel.text = ""
 
     def jobProgressed(self, job: Job) -> None:
         if job.title != TRAINING:
@@ -135,6 +169,20 @@ class VolumesSection(Section):
         if job.title == TRAINING and job.state is JobState.DONE:
             self.ui.volumeTrainingLabel.text = " ".join(job.result.get("notes", []))
             self.panel.generate.offer(job.value.model)
+        elif job.title == CALVARIUM and job.value is not None:
+            self.ui.toolsLabel.text = " ".join(job.result.get("notes", []))
+            self.panel.saved().toolVolume = job.value  # the next thing is to map it
+        elif job.title == MAPS and job.value is not None:
+            self.ui.toolsLabel.text = mapsText(job.result)
+        elif job.title == ACOUSTIC and job.value is not None:
+            self.ui.toolsLabel.text = _("Written to {folder}.").format(folder=job.value)
+
+
+def mapsText(result: dict[str, Any]) -> str:
+    """Median and 5th to 95th percentile of the maps of a calvarium."""
+    (told,) = result["calvaria"].values()
+    mm, sdr = ("{median:.{d}f} ({p5:.{d}f} to {p95:.{d}f})".format(d=d, **told[name]) for name, d in SHOWN)
+    return _("Thickness in mm: {mm}; SDR: {sdr}.").format(mm=mm, sdr=sdr)
 
 
 def lossText(values: dict[str, Any]) -> str:

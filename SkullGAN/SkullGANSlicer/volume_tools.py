@@ -1,14 +1,17 @@
-"""What comes before and after whole volumes: calvaria, maps over their surface, stacks of segments, the ablation."""
+"""What comes before and after whole volumes: calvaria, maps over their surface, media for simulations,
+stacks of segments, the ablation."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import slicer
 
-from SkullGANLib.errors import FormatError
+from SkullGANLib.errors import FormatError, InputError
 from SkullGANLib.jobs import Job
 
 from . import inputs, scene, scene_volumes, views
@@ -16,8 +19,15 @@ from .results import Run
 from .running import Finished, JobRunner
 from .volumes import temporaryFolder
 
-CALVARIUM, MAPS, STACKS, ABLATION = "Calvarium", "Surface maps", "Stacks", "Ablation"  # titles of the jobs
+CALVARIUM, MAPS, ACOUSTIC = "Calvarium", "Surface maps", "Acoustic export"  # titles of the jobs
+STACKS, ABLATION = "Stacks", "Ablation"
 SHOWN_SCALAR = "thickness_mm"
+SHOWN_COLOURS = "vtkMRMLColorTableNodeFileViridis.txt"  # of those that Slicer brings
+MAP_FACTS = {  # of maps.json, and the attribute of the node that tells each
+    "library_version": "SkullGAN.libraryVersion",
+    "threshold_hu": "SkullGAN.thresholdHU",
+    "step_deg": "SkullGAN.stepDegrees",
+}
 
 
 class VolumeTools(JobRunner):
@@ -41,7 +51,8 @@ class VolumeTools(JobRunner):
             wait, finished: see ``train``.
 
         Returns:
-            Scalar volume node in HU, where it lies in the head; or the job.
+            Scalar volume node in HU, where it lies in the head, with a reference to the node of the head; or the job,
+            in whose ``result["notes"]`` is what to know of the cut.
         """
         files, out = temporaryFolder("skullgan-volume-"), self.temporary("calvarium").with_suffix(".nrrd")
         arguments = ["volume", "calvarium", *inputs.volumeFiles([volume], Path(files.name)), "--out", out]
@@ -53,6 +64,7 @@ class VolumeTools(JobRunner):
             name = slicer.mrmlScene.GenerateUniqueName(f"{_nameOf(volume)} calvarium")
             node = scene.showVolume(read_volume(out, labels=True), name=name)
             node.SetAttribute(inputs.KIND_ATTRIBUTE, "calvarium")
+            _refer(node, volume)
             views.showVolume(node)
             return node
 
@@ -76,7 +88,10 @@ class VolumeTools(JobRunner):
 
         Returns:
             Model node of the outer surface, coloured by ``thickness_mm``, with ``sdr`` and ``mean_hu`` as further
-            scalars of its points; or the job.
+            scalars of its points and a reference to the volume; or the job.
+
+        Raises:
+            InputError: a whole head, or a folder of several calvaria.
         """
         files = temporaryFolder("skullgan-volume-")
         out = self.temporary("maps") if out is None else Path(out).expanduser()
@@ -84,11 +99,53 @@ class VolumeTools(JobRunner):
         arguments += inputs.flags({"overwrite": overwrite})
 
         def load(result: dict[str, Any]) -> Any:
+            if len(result["calvaria"]) > 1:
+                raise InputError(f"{volume} holds several volumes; their maps are in {out}.", "Give one file.")
             (name,) = result["calvaria"]
             title = slicer.mrmlScene.GenerateUniqueName(f"{_nameOf(volume)} surface")
-            return showSurface(out / name / "skull.vtk", result["calvaria"][name][SHOWN_SCALAR], name=title)
+            node = showSurface(out / name, name=title)
+            _refer(node, volume)
+            application = getattr(slicer, "app", None)
+            manager = application.layoutManager() if application is not None else None
+            if manager is not None:
+                manager.resetThreeDViews()  # a scan may lie far from the origin
+            return node
 
         return self._run(MAPS, arguments, load, wait, finished, files)
+
+    def acousticExport(
+        self,
+        volume: Any,
+        out: str | Path,
+        *,
+        relation: str = "aubry",
+        frequency_khz: float = 500.0,
+        formats: Sequence[str] = ("nifti",),
+        spacing_mm: float | None = None,
+        overwrite: bool = False,
+        wait: bool = True,
+        finished: Finished | None = None,
+    ) -> Path | Job:
+        """Write the density, sound speed and attenuation of a head CT, to simulate ultrasound through the skull.
+
+        Args:
+            volume: volume node, such as one drawn, or path of a scan.
+            out: folder of the maps.
+            relation: between HU and the figures of bone: aubry, marsac, schneider, webb-bone or webb-soft.
+            frequency_khz: of the ultrasound.
+            formats: out of nifti, mat and hdf5; the last two are media for k-Wave.
+            spacing_mm: of cubic voxels to resample to; those of the volume if not given.
+            overwrite, wait, finished: see ``prepare``.
+
+        Returns:
+            The folder, in which ``acoustic.json`` tells units, source and validity.
+        """
+        out, files = Path(out).expanduser(), temporaryFolder("skullgan-volume-")
+        arguments = ["volume", "acoustic", *inputs.volumeFiles([volume], Path(files.name)), "--out", out]
+        arguments += ["--relation", relation, "--frequency", str(frequency_khz)]
+        arguments += [part for name in formats for part in ("--format", name)]
+        arguments += inputs.flags({"spacing": spacing_mm, "overwrite": overwrite})
+        return self._run(ACOUSTIC, arguments, lambda result: out, wait, finished, files)
 
     def stackVolumes(
         self,
@@ -152,50 +209,92 @@ class VolumeTools(JobRunner):
 
         Args:
             volume: volume node, or path of a scan.
-            out: folder of the runs and tables; ``ablation.md`` has the tables.
+            out: folder of the runs and tables.
             dimensions: 2, 3 or both.
             seeds, samples: trainings of each setting, and volumes drawn of each.
             preset, device, settings, wait, finished: see ``trainVolume``.
+
+        Returns:
+            The folder; ``ablation.md`` has the tables. Table nodes of the scene have a row for each training.
         """
         out, files = Path(out).expanduser(), temporaryFolder("skullgan-volume-")
         (scan,) = inputs.volumeFiles([volume], Path(files.name))
         arguments = ["ablation", "--volume", scan, "--out", out, "--dimensions", str(dimensions), "--seeds", str(seeds)]
         arguments += ["--samples", str(samples), "--preset", preset, "--device", device]
         arguments += inputs.settingFlags(settings)
-        return self._run(ABLATION, arguments, lambda result: out, wait, finished, files)
+
+        def load(result: dict[str, Any]) -> Path:
+            showAblation(out, name=f"{_nameOf(volume)} ablation")
+            return out
+
+        return self._run(ABLATION, arguments, load, wait, finished, files)
 
 
-def showSurface(path: Path, range_: Mapping[str, float], *, name: str) -> Any:
+def showSurface(path: Path, *, name: str) -> Any:
     """The surface that ``skullgan volume maps`` has written, as a model node coloured by thickness.
 
+    The colours run from its 5th to its 95th percentile.
+
     Args:
-        path: of ``skull.vtk``, in LPS.
-        range_: summary of the thickness, whose ``p5`` and ``p95`` are the ends of the colours.
-        name: of the node.
+        path: folder of one calvarium, with ``skull.vtk`` (in LPS, as it says itself) and ``maps.json``.
+        name: of the node, and of its folder in the subject hierarchy.
 
     Raises:
-        FormatError: the file cannot be read.
+        FormatError: a file cannot be read.
     """
+    from SkullGANLib.files import read_document
+
+    document = read_document(path / "maps.json", format="skullgan-maps", version=1, what="folder of maps")
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLModelNode", name)
     storage = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLModelStorageNode")
-    storage.SetFileName(str(path))
-    if not storage.ReadData(node):
-        slicer.mrmlScene.RemoveNode(storage)
+    storage.SetFileName(str(path / "skull.vtk"))
+    read = storage.ReadData(node)
+    slicer.mrmlScene.RemoveNode(storage)  # the file may be a temporary one: the surface is saved with the scene
+    if not read:
         slicer.mrmlScene.RemoveNode(node)
-        raise FormatError(f"{path} is no surface.", "Make it again.")
-    node.SetAndObserveStorageNodeID(storage.GetID())
+        raise FormatError(f"{path / 'skull.vtk'} is no surface.", "Make it again.")
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
     display.SetActiveScalarName(SHOWN_SCALAR)
-    colors = slicer.mrmlScene.GetFirstNodeByName("Viridis")
-    if colors is not None:
-        display.SetAndObserveColorNodeID(colors.GetID())
+    if slicer.mrmlScene.GetNodeByID(SHOWN_COLOURS) is not None:
+        display.SetAndObserveColorNodeID(SHOWN_COLOURS)
     display.SetScalarRangeFlag(display.UseManualScalarRange)
-    display.SetScalarRange(range_["p5"], range_["p95"])
+    thickness = document["summary"][SHOWN_SCALAR]
+    display.SetScalarRange(thickness["p5"], thickness["p95"])
     display.SetScalarVisibility(True)
     node.SetAttribute(inputs.KIND_ATTRIBUTE, "surface map")
-    node.SetAttribute("SkullGAN.maps", str(path.parent.resolve()))
+    node.SetAttribute("SkullGAN.maps", str(path.resolve()))
+    for key, attribute in MAP_FACTS.items():
+        node.SetAttribute(attribute, str(document[key]))
+    scene.putInFolder(node, scene.makeFolder(f"SkullGAN {name}"))
     return node
+
+
+def showAblation(path: Path, *, name: str) -> list[Any]:
+    """Figures that ``skullgan ablation`` has written, as a table node for 3D and one for 2D, a row for each training.
+
+    Args:
+        path: folder of the ablation.
+        name: of the tables, and of their folder in the subject hierarchy.
+    """
+    found = {file: json.loads(file.read_text(encoding="utf-8")) for file in sorted(path.glob("ablation-?d.json"))}
+    folder, nodes = scene.makeFolder(f"SkullGAN {name}"), []
+    for document in found.values():
+        runs = [{"setting": setting, **run} for setting, of in document["runs"].items() for run in of]
+        columns = {key: _column([run.get(key) for run in runs]) for key in runs[0]}
+        nodes.append(scene.showTable(columns, name=f"{name} {document['dimensions']}D", folder=folder))
+    return nodes
+
+
+def _column(values: Sequence[Any]) -> np.ndarray:
+    """Of a table; a figure that could not be taken is not a number."""
+    return np.array([np.nan if value is None else value for value in values])
+
+
+def _refer(node: Any, source: Any) -> None:
+    """Let a node lead to the one it was made of, where that is in the scene."""
+    if hasattr(source, "GetID") and slicer.mrmlScene.IsNodePresent(source):
+        node.SetNodeReferenceID(scene_volumes.SOURCE_ROLE, source.GetID())
 
 
 def _nameOf(source: Any) -> str:

@@ -15,7 +15,7 @@ from . import geometry, inputs, scene_volumes, views
 from .results import Run
 from .running import Finished, JobRunner
 
-TRAINING, GENERATION, ACOUSTIC = "Volume training", "Volume generation", "Acoustic export"  # titles of the jobs
+TRAINING, GENERATION = "Volume training", "Volume generation"  # titles of the jobs
 
 
 class Volumes(JobRunner):
@@ -130,40 +130,6 @@ class Volumes(JobRunner):
             geometry.requireScalars(node)
         scene_volumes.showAlike([volume, drawn])
         views.compareVolumes(volume, drawn)
-
-    def acousticExport(
-        self,
-        volume: Any,
-        out: str | Path,
-        *,
-        relation: str = "aubry",
-        frequency_khz: float = 500.0,
-        formats: Sequence[str] = ("nifti",),
-        spacing_mm: float | None = None,
-        overwrite: bool = False,
-        wait: bool = True,
-        finished: Finished | None = None,
-    ) -> Path | Job:
-        """Write the density, sound speed and attenuation of a head CT, to simulate ultrasound through the skull.
-
-        Args:
-            volume: volume node, such as one drawn, or path of a scan.
-            out: folder of the maps.
-            relation: between HU and the figures of bone: aubry, marsac, schneider, webb-bone or webb-soft.
-            frequency_khz: of the ultrasound.
-            formats: out of nifti, mat and hdf5; the last two are media for k-Wave.
-            spacing_mm: of cubic voxels to resample to; those of the volume if not given.
-            overwrite, wait, finished: see ``prepare``.
-
-        Returns:
-            The folder, in which ``acoustic.json`` tells units, source and validity.
-        """
-        out, files = Path(out).expanduser(), temporaryFolder("skullgan-volume-")
-        arguments = ["volume", "acoustic", *inputs.volumeFiles([volume], Path(files.name)), "--out", out]
-        arguments += ["--relation", relation, "--frequency", str(frequency_khz)]
-        arguments += [part for name in formats for part in ("--format", name)]
-        arguments += inputs.flags({"spacing": spacing_mm, "overwrite": overwrite})
-        return self._run(ACOUSTIC, arguments, lambda result: out, wait, finished, files)
 
     def makeRoi(self, volume: Any) -> Any:
         """An ROI node around all of a volume node, to be made smaller by hand and given to ``trainVolume``."""
