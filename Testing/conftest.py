@@ -127,3 +127,24 @@ def capsule():
 def _share(depth_mm: np.ndarray, spacing_mm: float) -> np.ndarray:
     """Part of a voxel that lies below a surface, by the distance of its centre from it."""
     return np.clip(depth_mm / spacing_mm + 0.5, 0, 1)
+
+
+@pytest.fixture(scope="module")
+def module():
+    """The Slicer module, on the real MRML and without a panel."""
+    import slicer_host
+
+    slicer_host.start(gui=False)
+    return slicer_host.load_module("SkullGAN")
+
+
+@pytest.fixture
+def logic(module):
+    """The module's logic on an empty scene; a job that is left over is ended."""
+    import slicer_host
+
+    slicer_host.reset()
+    logic = module.SkullGANLogic()
+    yield logic
+    if logic.busy:
+        logic.job.kill()

@@ -20,21 +20,6 @@ AXIAL = {"planes": ("axial",), "interval_mm": 6.2}
 
 
 @pytest.fixture(scope="module")
-def module():
-    slicer_host.start(gui=False)
-    return slicer_host.load_module("SkullGAN")
-
-
-@pytest.fixture
-def logic(module):
-    slicer_host.reset()
-    logic = module.SkullGANLogic()
-    yield logic
-    if logic.busy:
-        logic.job.kill()
-
-
-@pytest.fixture(scope="module")
 def volume():
     return HeadPhantom(2).render().volume
 

@@ -11,28 +11,12 @@ from scipy.ndimage import map_coordinates
 from slicer import util
 from vtk.util.numpy_support import vtk_to_numpy
 
-import slicer_host
 from SkullGANLib.ct.io import read_volume
 from SkullGANLib.ct.phantom import HeadPhantom
 from SkullGANLib.errors import FormatError, InputError, SkullGANError
 
 AWAY_RAS = np.array([130.0, -90.0, 210.0])  # where the head lies: a sign that is wrong puts things elsewhere
 HIERARCHY = slicer.vtkMRMLSubjectHierarchyNode
-
-
-@pytest.fixture(scope="module")
-def module():
-    slicer_host.start(gui=False)
-    return slicer_host.load_module("SkullGAN")
-
-
-@pytest.fixture
-def logic(module):
-    slicer_host.reset()
-    logic = module.SkullGANLogic()
-    yield logic
-    if logic.busy:
-        logic.job.kill()
 
 
 @pytest.fixture(scope="module")

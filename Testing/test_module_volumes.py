@@ -26,21 +26,6 @@ TURN = Rotation.from_euler("xyz", (12, -8, 30), degrees=True).as_matrix()
 
 
 @pytest.fixture(scope="module")
-def module():
-    slicer_host.start(gui=False)
-    return slicer_host.load_module("SkullGAN")
-
-
-@pytest.fixture
-def logic(module):
-    slicer_host.reset()
-    logic = module.SkullGANLogic()
-    yield logic
-    if logic.busy:
-        logic.job.kill()
-
-
-@pytest.fixture(scope="module")
 def head():
     return HeadPhantom(2).render(shape=(48, 56, 48), spacing_mm=(4.0, 4.0, 4.0)).volume
 

@@ -22,7 +22,7 @@ from SkullGANLib.models import pyramid_losses as losses
 from SkullGANLib.models.card import ModelCard
 from SkullGANLib.models.device import adam, full_precision, memory_advice, resolve_device, uses_bfloat16
 from SkullGANLib.models.draws import PYRAMID
-from SkullGANLib.models.folder import Model, load_model, save_model
+from SkullGANLib.models.folder import Model, save_model
 from SkullGANLib.models.pyramid import (
     Pyramid,
     PyramidNetwork,
@@ -87,8 +87,8 @@ def train_volume(
     return out / "model"
 
 
-def unit_volume(volume: Volume, window_hu: tuple[float, float]) -> torch.Tensor:
-    """(1, 1, slices, rows, columns) float32 in 0 to 1.
+def unit_volume(volume: Volume, options: PyramidOptions) -> torch.Tensor:
+    """(1, 1, slices, rows, columns), or in 2D (1, slices, rows, columns), float32 in 0 to 1.
 
     Raises:
         InputError: the volume is not finite, or constant within the window.
@@ -96,11 +96,11 @@ def unit_volume(volume: Volume, window_hu: tuple[float, float]) -> torch.Tensor:
     hu = torch.from_numpy(np.ascontiguousarray(volume.hu, np.float32))
     if not torch.isfinite(hu).all():
         raise InputError("The volume has voxels that are no numbers.", "Repair it, or choose a box without them.")
-    low, high = window_hu
+    low, high = options.window_hu
     unit = ((hu - low) / (high - low)).clamp(0, 1)
     if float(unit.max() - unit.min()) < 1e-3:
         raise InputError(f"All voxels are alike between {low:g} and {high:g} HU.", "Give a CT, or another window.")
-    return unit[None, None]
+    return unit[None, None] if options.dimensions == 3 else unit[None]
 
 
 def network_for(volume: Volume, options: PyramidOptions) -> PyramidNetwork:
@@ -127,9 +127,13 @@ def network_for(volume: Volume, options: PyramidOptions) -> PyramidNetwork:
 
 def real_scales(volume: Volume, options: PyramidOptions, shapes: Sequence[Shape]) -> list[np.ndarray]:
     """The volume at each scale, (slices, rows, columns) float32 in 0 to 1."""
-    unit = unit_volume(volume, options.window_hu)
-    unit = unit if options.dimensions == 3 else unit[:, 0]
-    return [resized(unit, shape).reshape(shape).clamp(0, 1).numpy() for shape in shapes]
+    unit = unit_volume(volume, options)
+    return [as_array(resized(unit, shape), shape) for shape in shapes]
+
+
+def as_array(unit: torch.Tensor, shape: Shape) -> np.ndarray:
+    """A volume as the networks take it as (slices, rows, columns) float32, cut off at 0 and 1."""
+    return unit.reshape(shape).clamp(0, 1).cpu().numpy()
 
 
 def on_grid(volume: Volume, options: PyramidOptions, unit: np.ndarray) -> Volume:
@@ -177,9 +181,7 @@ class _Run:
     ) -> None:
         self.volume, self.out, self.options, self.progress = volume, out, options, progress
         self.device = resolve_device(options.device)
-        self.whole = unit_volume(volume, options.window_hu).to(self.device)
-        if options.dimensions == 2:
-            self.whole = self.whole[:, 0]
+        self.whole = unit_volume(volume, options).to(self.device)
         network = network_for(volume, options)
         self.noise = list(network.noise)
         with torch.random.fork_rng(devices=[]):
@@ -256,8 +258,7 @@ class _Run:
                 self._save(scale, done)
                 saved = time.monotonic()
         self._save(scale, length)
-        self._write_model(scale)
-        self._write_samples(scale)
+        self._write_samples(scale, self._write_model(scale))
 
     def _remaining_s(self, number: int, done: int, pace_s: float) -> int:
         """Seconds left, if an iteration takes as long for each voxel at every scale."""
@@ -267,10 +268,9 @@ class _Run:
         work = sum(n * size for n, size in zip(left[number:], voxels[number:], strict=True))
         return math.ceil(pace_s * work / voxels[number])
 
-    def _write_samples(self, scale: _Scale) -> None:
+    def _write_samples(self, scale: _Scale, model: Model) -> None:
         """The volume at this scale, rebuilt, and two samples."""
-        model = load_model(self.out / "model", volumes=True)
-        (real,) = real_scales(self.volume, self.options, self.network.shapes[scale.number : scale.number + 1])
+        real = as_array(scale.real, self.network.shapes[scale.number])
         shown = {"Volume at this scale": on_grid(self.volume, self.options, real), "Rebuilt": rebuilt_volume(model)}
         drawn = enumerate(draw_volumes(model, SAMPLES, seed=self.options.seed, device="cpu"), 1)
         shown |= {f"Sample {number}": volume for number, volume in drawn}
@@ -371,7 +371,7 @@ class _Run:
         steps = sum(self.lengths[: scale.number]) + done
         save_checkpoint(self.out / "checkpoints", steps, values, tensors, _UNJUDGED)
 
-    def _write_model(self, scale: _Scale) -> None:
+    def _write_model(self, scale: _Scale) -> Model:
         """The scales trained so far, as a model that can be drawn from."""
         count = scale.number + 1
         network = self.network.model_copy(update={"shapes": self.network.shapes[:count]})
@@ -390,7 +390,9 @@ class _Run:
             intended_use="Research: synthetic CT volumes for method development. Not for diagnosis or treatment.",
             limits="Learnt from one volume: what it draws are variations of that person, not of people.",
         )
-        save_model(self.out / "model", Model(card, pyramid.eval(), self.judge))
+        model = Model(card, pyramid.eval(), self.judge)
+        save_model(self.out / "model", model)
+        return model
 
     def _error(self, scale: _Scale, count: int) -> float:
         self.pyramid.scales[scale.number].eval()
