@@ -5,6 +5,7 @@ Started as ``torchrun --nproc-per-node N -m SkullGANLib train ...`` on one machi
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,9 @@ def process_group() -> Iterator[None]:
         yield
         return
     on_gpus = torch.cuda.is_available() and dist.is_nccl_available()
+    # The functions of this module keep the group that stands at its import, and with it gloo's threads, which then
+    # are cut off when Python ends, now and then by an abort. Imported before, they keep none.
+    importlib.import_module("torch.distributed.nn.functional")
     if on_gpus:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
     dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpus else "gloo")
@@ -117,8 +121,7 @@ class BatchNorm(nn.BatchNorm2d):
         """(B, C, H, W) to the same."""
         if not self.training or world() == 1:
             return super().forward(x)
-        from torch.distributed.nn.functional import all_reduce
-
+        all_reduce = dist.nn.functional.all_reduce
         count = x.numel() // x.shape[1] * world()
         sums = torch.cat([x.float().sum((0, 2, 3)), x.float().square().sum((0, 2, 3))])
         centre, square = (all_reduce(sums) / count).chunk(2)
