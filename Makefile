@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
+JOBS ?= 2
 
 .PHONY: help install demo test lint slow clean
 
 help:
 	@echo "make demo   make an environment and run the whole path on head phantoms (folder $(DEMO))"
-	@echo "make test   make an environment and run the checks and the whole fast suite"
+	@echo "make test   make an environment and run the checks and the whole fast suite, in $(JOBS) processes"
 	@echo "make slow   run the slow tests too"
 
 install: $(VENV)/installed
@@ -28,7 +29,7 @@ lint: install
 	$(BIN)/ruff format --check .
 
 test: lint
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n $(JOBS) --dist worksteal
 
 slow: install
 	$(BIN)/python -m pytest

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import slicer
 from test_module_panel import makeDesk, tip
-from test_module_panel_volumes import options
+from test_module_panel_volumes import DRAWN, options, volumeModel
 
 import slicer_host
 
@@ -25,7 +25,12 @@ TOOLS = {  # button: text, title of the job, words of the child, tooltip
         "Acoustic export...", "Acoustic export", "acoustic",
         "Write density, sound speed and attenuation into a new folder, to simulate ultrasound.",
     ),
+    "stackButton": (
+        "Stack segments", "Stacking", "stack",
+        "Walk the chosen model of segments along a head, and assemble its slices to patches of calvarium.",
+    ),
 }  # fmt: skip
+OF_VOLUMES = [name for name in TOOLS if name != "stackButton"]  # the stack is made of a model
 
 
 @pytest.fixture
@@ -33,6 +38,7 @@ def ui(desk):
     """The panel with a volume in the scene; the tools are open."""
     desk.head()
     ui = desk.open().ui
+    desk.parameters.model, desk.parameters.modelPath = "folder", str(desk.model())
     ui.generateCollapsibleButton.collapsed = ui.volumeToolsCollapsibleButton.collapsed = False
     return ui
 
@@ -50,7 +56,7 @@ def test_the_tools_need_a_volume_and_the_first_of_the_scene_is_proposed(desk, to
         text, _, _, words = TOOLS[name]
         assert (button.enabled, button.text, tip(button)) == (True, text, words)
     desk.parameters.toolVolume = None
-    assert {(button.enabled, tip(button)) for button in tools.values()} == {(False, "Choose a CT volume.")}
+    assert {(tools[name].enabled, tip(tools[name])) for name in OF_VOLUMES} == {(False, "Choose a CT volume.")}
 
 
 @pytest.mark.parametrize("name", TOOLS)
@@ -59,7 +65,7 @@ def test_a_tool_can_be_cancelled_and_the_others_wait_for_it(desk, tools, name):
     desk.waiting(tools[name], "volume")
     (call,) = desk.calls("volume")
     assert call[1] == word
-    assert call[2].endswith("volume-1.nrrd")
+    assert name == "stackButton" or call[2].endswith("volume-1.nrrd")
     assert (tools[name].text, tools[name].enabled) == ("Cancel", True)
     others = [button for other, button in tools.items() if other != name]
     said = {(button.enabled, tip(button)) for button in (*others, desk.ui.trainVolumeButton)}
@@ -121,6 +127,24 @@ def test_an_acoustic_medium_gets_a_new_folder_in_the_one_that_is_chosen(desk, ui
     before = desk.logic.job
     tools["acousticButton"].click()
     assert desk.logic.job is before
+
+
+def test_slices_are_stacked_of_the_model_chosen_and_their_steps_are_told(desk, ui, tools):
+    from SkullGANLib.ct.io import write_volume
+    from SkullGANLib.ct.volume import Volume
+
+    path = write_volume(Volume(np.zeros((6, 6, 6), np.int16)), desk.folder / "made.nrrd")
+    code = f"{DRAWN % str(path)}\nsay(result={{'continuity': {{'distance_mm': 1.0, 'step_hu': 93.6}}, 'notes': []}})"
+    desk.script("volume", code)
+    desk.parameters.volumeCount, desk.parameters.seed = 2, 5
+    nodes = desk.press(tools["stackButton"]).value
+    assert desk.errors == []
+    given = options(desk.calls("volume")[0])
+    assert (given["--model"], given["--count"], given["--seed"]) == (desk.parameters.modelPath, "2", "5")
+    assert len(nodes) == 2
+    assert ui.toolsLabel.text == "Slices 1 mm apart differ by 94 HU."
+    volumeModel(desk)
+    assert (tools["stackButton"].enabled, tip(tools["stackButton"])) == (False, "Choose a model of segments above.")
 
 
 def test_what_a_tool_cannot_do_is_told_in_two_lines(desk, ui, tools):

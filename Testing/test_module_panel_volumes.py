@@ -134,6 +134,32 @@ def test_a_run_in_the_folder_is_resumed(desk, ui):
     assert (ui.trainVolumeButton.text, tip(ui.trainVolumeButton)) == ("Resume", "Go on with the run in the folder.")
 
 
+def test_the_ablation_goes_beside_the_run_with_what_is_chosen_for_it(desk, ui):
+    code = """
+import json
+out = option("--out")
+os.makedirs(out)
+run = {"seed": 0, "psnr": 20.5, "ssim": None}
+with open(os.path.join(out, "ablation-3d.json"), "w") as file:
+    json.dump({"dimensions": 3, "runs": {"A": [run], "B": [run]}}, file)
+say(result={"ablation": out})
+"""
+    desk.script("ablation", code)
+    desk.parameters.volumeRunPath, desk.parameters.volumeSettings = str(desk.folder / "run"), "largest=30"
+    desk.parameters.learntRoi = desk.logic.makeRoi(desk.parameters.learntVolume)
+    assert (ui.ablationButton.text, ui.ablationButton.enabled) == ("Ablation", True)
+    out = desk.press(ui.ablationButton).value
+    assert (desk.errors, out) == ([], desk.folder / "run-ablation")
+    given = options(desk.calls("ablation")[0])
+    assert (given["--dimensions"], given["--preset"], given["--set"]) == ("3", "demo", "largest=30")
+    assert given["--box"].startswith("0,")
+    assert str(out) in ui.volumeTrainingLabel.text
+    (table,) = slicer.util.getNodesByClass("vtkMRMLTableNode")
+    assert (table.GetName(), table.GetNumberOfRows()) == ("head ablation 3D", 2)
+    desk.parameters.volumeRunPath = ""
+    assert (ui.ablationButton.enabled, tip(ui.ablationButton)) == (False, "Choose a folder for the run.")
+
+
 def test_progress_is_told_by_scale_and_the_job_can_be_cancelled(desk, ui):
     figures = "remaining_s=300, adversarial=0.25, reconstruction=0.0123"
     desk.script("volume", f"say(value=30, maximum=90, message='Training scale 2 of 3', {figures})\nwait('go')")

@@ -25,7 +25,7 @@ from .section_train import TrainSection
 from .section_turing import TuringSection
 from .section_volumes import VolumesSection
 from .turing import MAKE, MARK
-from .volume_tools import ACOUSTIC, CALVARIUM, MAPS
+from .volume_tools import ABLATION, ACOUSTIC, CALVARIUM, MAPS, STACKS
 from .volumes import GENERATION, TRAINING
 from .widgets import Bindings
 from .words import withoutDashes
@@ -33,7 +33,7 @@ from .words import withoutDashes
 ERROR_LINES = 40
 # titles of the jobs that have a button here
 CANCELLABLE = ("Preview", "Prepare", "Train", "Generate", "Export", "Evaluate", MAKE, MARK, TRAINING, GENERATION)
-CANCELLABLE += (CALVARIUM, MAPS, ACOUSTIC)
+CANCELLABLE += (CALVARIUM, MAPS, ACOUSTIC, STACKS, ABLATION)
 FOLDERS = {
     "datasetPath": "segments",
     "runPath": "run",

@@ -13,7 +13,7 @@ from SkullGANLib.jobs import Job, JobState
 
 from .section import Section
 from .section_train import SAMPLE_WIDTH, settingsOf
-from .volume_tools import ACOUSTIC, CALVARIUM, MAPS
+from .volume_tools import ABLATION, ACOUSTIC, CALVARIUM, MAPS, STACKS
 from .volumes import GENERATION, TRAINING
 from .widgets import allow, fillChoices, showPicture
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .panel import Panel
 
 SHOWN = (("thickness_mm", 1), ("sdr", 2))  # of the maps, and digits
+ABLATION_SUFFIX = "-ablation"  # of the folder beside that of the run
 
 
 class VolumesSection(Section):
@@ -39,6 +40,8 @@ class VolumesSection(Section):
         ui.calvariumButton.clicked.connect(lambda checked=False: panel.toggle(CALVARIUM, self.onCalvarium))
         ui.mapsButton.clicked.connect(lambda checked=False: panel.toggle(MAPS, self.onMaps))
         ui.acousticButton.clicked.connect(lambda checked=False: panel.toggle(ACOUSTIC, self.onAcoustic))
+        ui.stackButton.clicked.connect(lambda checked=False: panel.toggle(STACKS, self.onStack))
+        ui.ablationButton.clicked.connect(lambda checked=False: panel.toggle(ABLATION, self.onAblation))
         ui.volumesWidget.visible = False
 
     def update(self) -> None:
@@ -55,13 +58,16 @@ class VolumesSection(Section):
         allow(ui.makeRoiButton, noVolume, _("Make an ROI around the volume, to be made smaller in the views."))
         resumes = os.path.isfile(os.path.join(parameters.volumeRunPath, "options.json"))
         noRun = "" if parameters.volumeRunPath else _("Choose a folder for the run.")
+        why = self.panel.status.whyNoTorch() or noVolume or noRun
         self.startButton(
             ui.trainVolumeButton,
             TRAINING,
             _("Resume") if resumes else _("Train on the volume"),
-            self.panel.status.whyNoTorch() or noVolume or noRun,
+            why,
             _("Go on with the run in the folder.") if resumes else _("Learn the volume, scale by scale."),
         )
+        tip = _("Train without and with each loss, three times each, and compare in tables: takes twelve trainings.")
+        self.startButton(ui.ablationButton, ABLATION, _("Ablation"), why, tip)
         self._updateGenerate()
         self._updateTools()
 
@@ -92,6 +98,12 @@ class VolumesSection(Section):
         self.startButton(ui.mapsButton, MAPS, _("Surface maps"), why, tip)
         tip = _("Write density, sound speed and attenuation into a new folder, to simulate ultrasound.")
         self.startButton(ui.acousticButton, ACOUSTIC, _("Acoustic export..."), why, tip)
+        card = self.panel.generate.card
+        why = self.panel.status.whyNoTorch()
+        if card is None or self.panel.generate.scales:
+            why = why or _("Choose a model of segments above.")
+        tip = _("Walk the chosen model of segments along a head, and assemble its slices to patches of calvarium.")
+        self.startButton(ui.stackButton, STACKS, _("Stack segments"), why, tip)
 
     def forget(self) -> None:
         self.ui.volumeTrainingLabel.text = self.ui.toolsLabel.text = ""
@@ -107,6 +119,20 @@ class VolumesSection(Section):
             parameters.volumeRunPath,
             roi=parameters.learntRoi,
             dimensions=int(parameters.volumeDimensions),
+            preset=parameters.volumePreset,
+            device=parameters.device,
+            settings=settingsOf(parameters.volumeSettings),
+            wait=False,
+        )
+
+    def onAblation(self) -> None:
+        """Into a folder beside that of the run; what stands there goes on."""
+        parameters = self.parameters
+        self.logic.ablation(
+            parameters.learntVolume,
+            f"{parameters.volumeRunPath}{ABLATION_SUFFIX}",
+            roi=parameters.learntRoi,
+            dimensions=parameters.volumeDimensions,
             preset=parameters.volumePreset,
             device=parameters.device,
             settings=settingsOf(parameters.volumeSettings),
@@ -145,15 +171,20 @@ class VolumesSection(Section):
         if parent and self.parameters is not None:
             self.logic.acousticExport(self.parameters.toolVolume, freeFolder(parent, "acoustic"), wait=False)
 
+    def onStack(self) -> None:
+        parameters, model = self.parameters, self.panel.generate.modelPath()
+        given = {"count": parameters.volumeCount, "seed": parameters.seed, "device": parameters.device}
+        self.logic.stackVolumes(model, **given, wait=False)
+
     def _enlarged(self) -> Any:
         """The size asked for; slices that are channels stay as many."""
         factor = 1.0 if self.parameters.firstScale else self.parameters.sizeFactor
         return (1.0, factor, factor) if self.panel.generate.card.network.get("dimensions") == 2 else factor
 
     def jobStarted(self, job: Job) -> None:
-        if job.title == TRAINING:
+        if job.title in (TRAINING, ABLATION):
             self.ui.volumeTrainingLabel.text = ""
-        elif job.title in (CALVARIUM, MAPS, ACOUSTIC):
+        elif job.title in (CALVARIUM, MAPS, ACOUSTIC, STACKS):
             self.ui.toolsLabel.text = ""
 
     def jobProgressed(self, job: Job) -> None:
@@ -174,6 +205,12 @@ class VolumesSection(Section):
             self.panel.saved().toolVolume = job.value  # the next thing is to map it
         elif job.title == MAPS and job.value is not None:
             self.ui.toolsLabel.text = mapsText(job.result)
+        elif job.title == ABLATION and job.value is not None:
+            words = _("Tables and pictures are in {folder}; the figures of each training are in tables of the scene.")
+            told = [words.format(folder=job.value), *job.result.get("notes", [])]
+            self.ui.volumeTrainingLabel.text = " ".join(told)
+        elif job.title == STACKS and job.value is not None:
+            self.ui.toolsLabel.text = stackText(job.result)
         elif job.title == ACOUSTIC and job.value is not None:
             self.ui.toolsLabel.text = _("Written to {folder}.").format(folder=job.value)
 
@@ -183,6 +220,13 @@ def mapsText(result: dict[str, Any]) -> str:
     (told,) = result["calvaria"].values()
     mm, sdr = ("{median:.{d}f} ({p5:.{d}f} to {p95:.{d}f})".format(d=d, **told[name]) for name, d in SHOWN)
     return _("Thickness in mm: {mm}; SDR: {sdr}.").format(mm=mm, sdr=sdr)
+
+
+def stackText(result: dict[str, Any]) -> str:
+    """How much the slices of a stack differ from their neighbours."""
+    found, notes = result["continuity"], result.get("notes", [])
+    said = _("Slices {mm:g} mm apart differ by {hu:.0f} HU.").format(mm=found["distance_mm"], hu=found["step_hu"])
+    return " ".join([said, *notes])
 
 
 def lossText(values: dict[str, Any]) -> str:

@@ -20,7 +20,7 @@ from .running import Finished, JobRunner
 from .volumes import temporaryFolder
 
 CALVARIUM, MAPS, ACOUSTIC = "Calvarium", "Surface maps", "Acoustic export"  # titles of the jobs
-STACKS, ABLATION = "Stacks", "Ablation"
+STACKS, ABLATION = "Stacking", "Ablation"
 SHOWN_SCALAR = "thickness_mm"
 SHOWN_COLOURS = "vtkMRMLColorTableNodeFileViridis.txt"  # of those that Slicer brings
 MAP_FACTS = {  # of maps.json, and the attribute of the node that tells each
@@ -196,6 +196,7 @@ class VolumeTools(JobRunner):
         volume: Any,
         out: str | Path,
         *,
+        roi: Any = None,
         dimensions: str = "both",
         seeds: int = 3,
         samples: int = 6,
@@ -210,6 +211,7 @@ class VolumeTools(JobRunner):
         Args:
             volume: volume node, or path of a scan.
             out: folder of the runs and tables.
+            roi: see ``trainVolume``.
             dimensions: 2, 3 or both.
             seeds, samples: trainings of each setting, and volumes drawn of each.
             preset, device, settings, wait, finished: see ``trainVolume``.
@@ -218,12 +220,14 @@ class VolumeTools(JobRunner):
             The folder; ``ablation.md`` has the tables. Table nodes of the scene have a row for each training.
         """
         out, files = Path(out).expanduser(), temporaryFolder("skullgan-volume-")
-        (scan,) = inputs.volumeFiles([volume], Path(files.name))
-        arguments = ["ablation", "--volume", scan, "--out", out, "--dimensions", str(dimensions), "--seeds", str(seeds)]
+        scan, note = inputs.learningArguments(volume, roi, Path(files.name))
+        arguments = ["ablation", "--volume", *scan, "--out", out, "--dimensions", str(dimensions)]
+        arguments += ["--seeds", str(seeds)]
         arguments += ["--samples", str(samples), "--preset", preset, "--device", device]
         arguments += inputs.settingFlags(settings)
 
         def load(result: dict[str, Any]) -> Path:
+            result["notes"] = [*filter(None, [note]), *result.get("notes", [])]
             showAblation(out, name=f"{_nameOf(volume)} ablation")
             return out
 

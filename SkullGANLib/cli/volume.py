@@ -122,11 +122,11 @@ def generate(
     from SkullGANLib.ct.io import read_volume
     from SkullGANLib.files import replace_folder
     from SkullGANLib.generate.volumes import draw_volumes, write_volumes
-    from SkullGANLib.models.folder import load_model
+    from SkullGANLib.models.folder import load_model, shipped_model
 
     if not overwrite and out.is_dir() and any(out.iterdir()):
         raise InputError(f"{out} exists already.", "Choose another folder, or add --overwrite.")
-    model = load_model(folder, volumes=True)
+    model = load_model(shipped_model(folder), volumes=True)
     drawn = draw_volumes(
         model,
         count,
