@@ -266,3 +266,21 @@ def test_five_thousand_segments_are_written_opened_and_verified_in_two_seconds(t
     made = SegmentDataset.create(tmp_path / "set", hu, {"subject": [f"s-{i % 38}" for i in range(5000)]}, kind="real")
     SegmentDataset.open(made.path).verify()
     assert time.process_time() - start < 2
+
+
+def test_labels_have_names_that_stay_with_the_set(tmp_path):
+    masks = np.zeros((2, 32, 32), np.uint8)
+    masks[0, 2], masks[1, 3] = 1, 7
+    given = {"hu": np.zeros((2, 32, 32), np.int16), "table": None, "kind": "phantom"}
+    named = {"organ": {1: "aorta", 2: "left atrium"}}
+    made = SegmentDataset.create(tmp_path / "a", masks={"organ": masks, "tissues": masks}, labels=named, **given)
+    assert made.labels("organ") == {1: "aorta", 2: "left atrium", 7: "label 7"}
+    assert made.labels() == {1: "outer table", 2: "diploe", 3: "inner table", 7: "label 7"}
+    assert made.select([1], tmp_path / "b").labels("organ") == made.labels("organ")
+    both = merge([made, SegmentDataset.open(tmp_path / "b")], tmp_path / "c")
+    assert both.labels("organ") == made.labels("organ")
+    with pytest.raises(InputError, match="no label set heart; it has: organ, tissues"):
+        made.labels("heart")
+    other = SegmentDataset.create(tmp_path / "d", masks={"organ": masks}, labels={"organ": {1: "vein"}}, **given)
+    with pytest.raises(InputError, match="organ do not mean the same"):
+        merge([made, other], tmp_path / "e")

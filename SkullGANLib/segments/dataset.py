@@ -21,6 +21,7 @@ from SkullGANLib.segments.splits import split_by_segment, split_by_subject
 from SkullGANLib.segments.table import Table, complete_table, nearest_name, select_rows, stack_tables, table_bytes
 
 LabelSets = Mapping[str, np.ndarray]
+LabelNames = Mapping[str, Mapping[int, str]]
 
 
 class SegmentDataset:
@@ -53,6 +54,19 @@ class SegmentDataset:
         """(N, size, size) uint8: 0 background, 1 outer table, 2 diploe, 3 inner table; None where there are none."""
         return self.label_sets.get(store.TISSUES)
 
+    def labels(self, name: str = store.TISSUES) -> dict[int, str]:
+        """What the values of a label set stand for; a value without a name is called by its number.
+
+        Raises:
+            InputError: there is no such label set.
+        """
+        if name not in self.label_sets:
+            there = ", ".join(sorted(self.label_sets)) or "none"
+            raise InputError(f"The data set has no label set {name}; it has: {there}.", "Choose another, or add masks.")
+        known = self.meta.labels.get(name, store.TISSUE_LABELS if name == store.TISSUES else {})
+        found = np.flatnonzero(np.bincount(self.label_sets[name].ravel(), minlength=1)).tolist()
+        return {value: known.get(value, f"label {value}") for value in sorted({*found, *known} - {0})}
+
     @functools.cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the array and the table: two sets of the same fingerprint hold the same segments and facts."""
@@ -74,6 +88,7 @@ class SegmentDataset:
         background_hu: float = 0.0,
         sources: Sequence[str | dict] = (),
         masks: np.ndarray | LabelSets | None = None,
+        labels: LabelNames | None = None,
         model_hash: str | None = None,
         seed: int | None = None,
         extra: dict | None = None,
@@ -92,6 +107,7 @@ class SegmentDataset:
             sources: what the segments were made from: pseudonyms or dictionaries of facts (sha256 of the volume,
                 kernel, kVp); never paths or anything of a patient.
             masks: (N, size, size) uint8 tissue labels, or several label sets by name.
+            labels: label set to what its values stand for; not needed of the tissues.
             model_hash: for synthetic sets, the generator's hash.
             seed: seed the set was drawn with.
             extra: further facts for ``dataset.json``.
@@ -109,6 +125,7 @@ class SegmentDataset:
             "spacing_mm": spacing_mm,
             "background_hu": background_hu,
             "sources": list(sources),
+            "labels": {name: dict(names) for name, names in (labels or {}).items()},
             "model_hash": model_hash,
             "seed": seed,
             "extra": extra or {},
@@ -345,6 +362,10 @@ def merge(
         if len({getattr(meta, name) for meta in metas}) > 1:
             facts[name] = None
     shared = set.intersection(*(set(dataset.label_sets) for dataset in datasets))
+    for name in sorted(shared):
+        if len({tuple(meta.labels.get(name, {}).items()) for meta in metas}) > 1:
+            raise InputError(f"The labels {name} do not mean the same in all.", "Number and name them alike first.")
+    facts["labels"] = {name: names for name, names in metas[0].labels.items() if name in shared}
     label_parts = {name: [dataset.label_sets[name] for dataset in datasets] for name in sorted(shared)}
     table = stack_tables([dataset.table for dataset in datasets])
     with replace_folder(path, overwrite=overwrite, marker=META_FILE) as folder:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -14,7 +14,7 @@ META_FILE = "dataset.json"
 FORMAT, VERSION = "skullgan-dataset", 1
 
 Kind = Literal["real", "synthetic", "artificial", "phantom", "pictures"]
-_ORIGIN = ("kind", "spacing_mm", "background_hu", "sources", "model_hash", "seed", "extra")
+_ORIGIN = ("kind", "spacing_mm", "background_hu", "sources", "labels", "model_hash", "seed", "extra")
 
 
 class DatasetMeta(BaseModel):
@@ -28,6 +28,7 @@ class DatasetMeta(BaseModel):
         dtype: int16 or float32.
         counts: number of ``segments`` and ``subjects``.
         sources: pseudonyms or dictionaries of facts, never of a patient.
+        labels: label set to what its values stand for; 0 is the background.
         model_hash: of the generator, for synthetic sets.
         seed: the set was drawn with.
         extra: further facts.
@@ -45,6 +46,7 @@ class DatasetMeta(BaseModel):
     dtype: Literal["int16", "float32"]
     counts: dict[str, int]
     sources: list[str | dict[str, Any]] = []
+    labels: dict[str, dict[Annotated[int, Field(ge=0, le=255)], str]] = {}
     model_hash: str | None = None
     seed: int | None = None
     extra: dict[str, Any] = {}

@@ -22,6 +22,7 @@ from SkullGANLib.segments.table import Table, read_table, table_bytes
 
 HU_FILE, TABLE_FILE = "segments.npy", "segments.csv"
 TISSUES = "tissues"  # the label set in masks.npy: 1 outer table, 2 diploe, 3 inner table
+TISSUE_LABELS = {1: "outer table", 2: "diploe", 3: "inner table"}
 _MASKS = re.compile(r"masks(?:-(?P<name>[a-z0-9_]+))?\.npy")
 _ATTEMPTS = 5
 
