@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import numpy as np
 
 from SkullGANLib.cli import common
 from SkullGANLib.errors import InputError
@@ -45,6 +46,12 @@ if TYPE_CHECKING:
     help="What a model with conditions is asked for: region=temporal, sdr=0.45, or sdr=0.3:0.6 spread evenly; may be "
     "repeated.  [default: as in the training set]",
 )
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path),
+    metavar="DATASET",
+    help="For a model of label maps: data set whose label maps are drawn, its first --count.",
+)
 @click.option("--batch-size", type=click.IntRange(1), help="Drawn at once.  [default: as memory allows]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
 @click.option(
@@ -77,6 +84,7 @@ def generate(
     seed: int,
     first: int,
     conditions: tuple[str, ...],
+    labels: Path | None,
     batch_size: int | None,
     device: str,
     precision: str,
@@ -105,6 +113,9 @@ def generate(
             "--copies needs a data set to look for copies of.", "Give the one of the training with --audit."
         )
     model = _open(folder, released, window_hu)
+    if labels is not None:
+        _translate(model, labels, out, count, seed, first, device, overwrite, progress)
+        return
     check_count(model, count)
     with common.notes() as notes:
         values = condition_values(model.card, parse_conditions(conditions), count, seed=seed, first=first)
@@ -140,6 +151,39 @@ def generate(
     click.echo(f"{len(hu)} segments of {hu.shape[1]}x{hu.shape[2]} pixels: {path}")
     if picture is not None:
         click.echo(f"Picture: {picture}")
+
+
+def _translate(
+    model: Model,
+    labels: Path,
+    out: Path,
+    count: int,
+    seed: int,
+    first: int,
+    device: str,
+    overwrite: bool,
+    progress: Progress,
+) -> None:
+    """Draw a slice for each of some label maps of a data set."""
+    from SkullGANLib.generate.translate import require_masks
+    from SkullGANLib.generate.translate_files import translate_dataset
+    from SkullGANLib.segments.dataset import SegmentDataset
+
+    require_masks(model)
+    if out.suffix:
+        raise InputError(f"{out} is no folder: slices go with their label maps.", "Give --out a folder.")
+    source = SegmentDataset.open(labels, verify=True)
+    rows = np.arange(len(source))[first : first + count]
+    if not len(rows):
+        raise InputError(
+            f"The data set has {len(source)} label maps, none of them is number {first}.", "Lower --first."
+        )
+    made = translate_dataset(
+        model, source, out, rows=rows, seed=seed, device=device, overwrite=overwrite, progress=progress
+    )
+    progress.result(out=str(made.path), segments=len(made), seed=seed)
+    progress.close()
+    click.echo(f"{len(made)} slices of {made.hu.shape[1]}x{made.hu.shape[2]} pixels with their labels: {made.path}")
 
 
 def _open(folder: Path | None, released: Path | None, window_hu: tuple[float, float] | None) -> Model:

@@ -24,7 +24,13 @@ if TYPE_CHECKING:
     "--preset",
     default="recommended-XS",
     show_default=True,
-    help="recommended-M, -S, -XS, -tiny64 or -nano32, paper, control, released, compact, demo, or a TOML file.",
+    help="recommended-M, -S, -XS, -tiny64 or -nano32, paper, control, released, compact, demo; from label maps "
+    "patch-small, -medium or -whs; or a TOML file.",
+)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="Configuration of the original patch-based conditional GAN (whs.json) in place of a preset.",
 )
 @click.option("--images", type=int, help="Length of the training in images.")
 @click.option("--epochs", type=float, help="Length of the training in passes over the data.")
@@ -49,6 +55,7 @@ def train(
     data: tuple[Path, ...],
     out: Path | None,
     preset: str,
+    config: Path | None,
     settings: tuple[str, ...],
     dry_run: bool,
     progress: Progress,
@@ -66,6 +73,13 @@ def train(
     overrides = {key: value for key, value in given.items() if value not in (None, ())}
     overrides |= {key: [path.resolve() for path in overrides[key]] for key in ("pretrain",) if key in overrides}
     overrides |= dict(parse_setting(text) for text in settings)
+    if config is not None:
+        from SkullGANLib.train.pix2pix_config import PRESET, read_config
+
+        values, told = read_config(config)
+        for sentence in told:
+            click.echo(sentence)
+        preset, overrides = PRESET, {**values, **overrides}
     options = load_options(preset, {**overrides, "data": [path.resolve() for path in data], "out": out})
     if dry_run:
         _show(options, progress)

@@ -10,6 +10,7 @@ import click
 from SkullGANLib.cli import common
 from SkullGANLib.cli.volume_acoustic import acoustic
 from SkullGANLib.cli.volume_calvarium import calvarium, maps
+from SkullGANLib.cli.volume_from_labels import FORMATS, from_labels
 from SkullGANLib.cli.volume_stack import stack
 from SkullGANLib.errors import InputError
 from SkullGANLib.progress import Progress
@@ -22,7 +23,6 @@ PRESETS = {
     "demo": "four small scales, minutes on a processor",
     "ct-gan": "as published",
 }
-FORMATS = ("nrrd", "nii.gz", "mha")
 
 path = click.Path(path_type=Path)
 
@@ -157,5 +157,5 @@ def part(whole: Volume, box: str) -> Volume:
         ) from error
 
 
-for command in (acoustic, calvarium, maps, stack):
+for command in (acoustic, calvarium, from_labels, maps, stack):
     volume.add_command(command)

@@ -89,6 +89,8 @@ def generate_segments(
         InputError: an impossible number, or conditions that are not the model's.
         ResourceError: not enough memory.
     """
+    if model.family.masks:
+        raise InputError("The model draws CT from label maps.", "Give some: --labels DATASET, or volume from-labels.")
     if n < 1 or first < 0 or seed < 0 or (batch_size is not None and batch_size < 1):
         raise InputError("Numbers of images and seeds count from 0, and at least one image is needed.", "Correct them.")
     if batch_statistics and precision == "bfloat16":

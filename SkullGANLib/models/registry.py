@@ -44,7 +44,7 @@ class Batch:
 
     Attributes:
         images: (B, 1, H, W) float32 in [-1, 1], on the device.
-        condition: (B, k) float32 on the device, or None.
+        condition: (B, k) float32 on the device, or None; of a family with masks, (B, slices, H, W) uint8.
         seed: of the run.
         first: images drawn before this batch; with ``seed`` it fixes every random number of the step.
         epoch: ``first`` over the size of the training set.
@@ -107,9 +107,12 @@ class Family(Protocol):
         conditions: columns of a segment table that a sample can be asked for.
         absolute: whether a ``realness`` of 0.5 parts real from generated images.
         volumes: whether it learns and draws volumes; the methods for images are then missing.
+        masks: whether it draws from label maps. Its condition is then (n, slices, H, W) uint8 channel numbers, and its
+            network has ``labels``, ``neighbours`` and ``slices``, see ``models.patch_cgan``.
     """
 
     volumes: bool
+    masks: bool
     name: str
     title: str
     network: type[BaseModel]

@@ -222,7 +222,7 @@ class SkullGAN:
     recipe = SkullGANRecipe
     trainer = SkullGANTrainer
     conditions: tuple[str, ...] = ()
-    absolute, volumes = True, False
+    absolute, volumes, masks = True, False, False
 
     def build_generator(self, network: SkullGANNetwork) -> Generator:
         """A freshly initialised generator."""

@@ -54,10 +54,13 @@ class TrainingData:
         one_piece: whether the bone of every image is one, without holes; see ``ModelCard`` for what both are for.
         fingerprint: SHA-256 over the sets and the rows used.
         card: what a model should say of its training set.
+        paired: whether what samples are asked for is that of ``reference``, so that each can be set beside a real one.
 
     Raises:
         InputError: no set, none of it usable, sets that do not fit together, or a single HU value throughout.
     """
+
+    paired = False
 
     def __init__(
         self,
@@ -121,6 +124,11 @@ class TrainingData:
         self._epoch, self._order = -1, (np.empty(0, int), np.empty(0, bool))
         self.device = torch.device(device)
         self._pixels = self._resident()
+
+    @property
+    def conditioned(self) -> bool:
+        """Whether images come with what they are."""
+        return bool(self.conditions)
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -177,10 +177,15 @@ class _Steps:
         """Train on ``size`` random images in each of some steps; returns the seconds that one took on average."""
         side, options = self.options.network_options.size, self.options
         images = torch.rand(size, 1, side, side, device=self.device) * 2 - 1
+        labels = None
+        if options.known_family.masks:
+            slices = options.network_options.slices
+            labels = torch.zeros(size, slices, side, side, dtype=torch.uint8, device=self.device)
         began = time.monotonic()
         for _ in range(steps):
             looks = options.augment > 0 and self.steps % options.held_out_every == 0
-            batch = Batch(images, None, options.seed, self.seen, 0.0, 0.0, held_out=(images, None) if looks else None)
+            held_out = (images, labels) if looks else None
+            batch = Batch(images, labels, options.seed, self.seen, 0.0, 0.0, held_out=held_out)
             one_step(self.trainer, self.ema, batch, self.bfloat16)
             self.seen, self.steps = self.seen + size, self.steps + 1
         self._wait()

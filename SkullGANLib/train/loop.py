@@ -97,7 +97,7 @@ def _next_batch(run: Run) -> Batch:
     looks = run.options.augment > 0 and step % run.options.held_out_every == 0
     return Batch(
         images=run.data.batch(first, count),
-        condition=run.data.condition(first, count) if run.data.conditions else None,
+        condition=run.data.condition(first, count) if run.data.conditioned else None,
         seed=run.options.seed,
         first=first,
         epoch=run.seen / len(run.data),

@@ -52,6 +52,7 @@ class TrainOptions(BaseModel):
             starts from.
         pretrain: data sets to train on first, for ``pretrain_images`` or ``pretrain_epochs``; the networks that come of
             it are where the training proper starts.
+        label_set: of data with several, the one that a family that draws from label maps is trained on.
         window_hu: minimum and maximum HU that become -1 and 1; those of the training data if not given.
         augment: highest probability of each augmentation of what the discriminator sees; 0 for none.
         augment_target, augment_images: see ``train.augment``.
@@ -87,6 +88,7 @@ class TrainOptions(BaseModel):
     pretrain: tuple[Path, ...] = ()
     pretrain_images: int | None = Field(None, ge=1)
     pretrain_epochs: float | None = Field(None, gt=0)
+    label_set: str | None = None
     window_hu: tuple[float, float] | None = None
     augment: float = Field(0.0, ge=0, le=1)
     augment_target: float = 0.5
@@ -185,8 +187,8 @@ def parse_setting(text: str) -> tuple[str, Any]:
     if not equals:
         raise InputError(f"{text!r} is no setting.", "Write it as key=value, such as gate=off.")
     try:
-        return key.strip(), _toml().loads(f"value = {value}")["value"]
-    except _toml().TOMLDecodeError:
+        return key.strip(), toml().loads(f"value = {value}")["value"]
+    except toml().TOMLDecodeError:
         return key.strip(), value.strip()
 
 
@@ -202,8 +204,8 @@ def _read_preset(preset: str | Path) -> dict[str, Any]:
             raise InputError(f"There is no preset called {str(preset)!r}.", f"Choose one of: {', '.join(names)}.")
         text = resources.files("SkullGANLib.presets").joinpath(f"{preset}.toml").read_text(encoding="utf-8")
     try:
-        return _toml().loads(text)
-    except _toml().TOMLDecodeError as error:
+        return toml().loads(text)
+    except toml().TOMLDecodeError as error:
         raise FormatError(f"{preset} is not TOML: {error}.", "Mend that line.") from error
 
 
@@ -248,7 +250,8 @@ def checked(model: type[BaseModel], values: Mapping[str, Any], prefix: str, know
         ) from error
 
 
-def _toml() -> Any:
+def toml() -> Any:
+    """The standard library's reader of TOML, or the one it was made from."""
     try:
         import tomllib
     except ModuleNotFoundError:  # Python 3.10

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -28,6 +29,7 @@ from SkullGANLib.train.checkpoints import load_latest
 from SkullGANLib.train.data import TrainingData, training_size
 from SkullGANLib.train.ema import AveragedNetwork
 from SkullGANLib.train.folder import alone
+from SkullGANLib.train.labelled import LabelledData
 from SkullGANLib.train.loop import Run, train_loop
 from SkullGANLib.train.options import MAY_CHANGE, TrainOptions
 from SkullGANLib.train.snapshots import mend_model, restore_state
@@ -85,6 +87,11 @@ def _pretrained(options: TrainOptions, progress: Progress | None) -> TrainOption
     """Train on the sets that come first and start from the outcome; what hinders the other training is said before."""
     if options.out is None:
         raise InputError("The run has no folder.", "Give one with --out.")
+    if options.known_family.masks:
+        raise InputError(
+            f"Models of the family {options.family} are not pre-trained in the same run.",
+            "Train on the first set alone, then start from that run with --init.",
+        )
     if options.pretrain_images is None and options.pretrain_epochs is None:
         raise InputError(
             f"The preset {options.preset} has no pre-training.", "Leave --pretrain out, or set pretrain_epochs."
@@ -141,17 +148,24 @@ def open_run(
     device = local_device(resolve_device(options.device))
     options = with_batch(options, device)
     initial = None if options.init is None else _read_initial(options)
-    data = TrainingData(
-        options.data,
-        seed=options.seed,
-        mirror=options.mirror,
-        window_hu=options.window_hu or _window_of(initial),
-        size=options.network_options.size,
-        conditions=_known(conditions, initial, options),
-        hold_out=options.hold_out,
-        device=device,
-        progress=progress,
-    )
+    given = {
+        "seed": options.seed,
+        "mirror": options.mirror,
+        "window_hu": options.window_hu or _window_of(initial),
+        "size": options.network_options.size,
+        "hold_out": options.hold_out,
+        "device": device,
+        "progress": progress,
+    }
+    if options.known_family.masks:
+        known = () if initial is None else initial.network.labels
+        neighbours = options.network_options.neighbours
+        data = LabelledData(options.data, label_set=options.label_set, labels=known, neighbours=neighbours, **given)
+        options = with_network(options, labels=data.labels)
+    else:
+        data = TrainingData(options.data, conditions=_known(conditions, initial, options), **given)
+        if options.known_family.conditions:
+            options = with_network(options, condition=columns(data.conditions))
     if options.augment and not data.card["held_out_segments"]:
         warnings.warn(
             "No subject can be held out: augmentation stays off, and snapshots are judged by the training images. "
@@ -159,7 +173,6 @@ def open_run(
             stacklevel=2,
         )
     check_batch(options, len(data))
-    options = with_conditions(options, columns(data.conditions))
     set_determinism(options.deterministic)
     networks = _initial_networks(options, initial)
     generator, discriminator = (placed(network, options, device) for network in networks)
@@ -198,12 +211,10 @@ def images_seen(folder: Path) -> int:
     return max((int(path.name) for path in (folder / "checkpoints").glob("*") if path.name.isdecimal()), default=0)
 
 
-def with_conditions(options: TrainOptions, count: int) -> TrainOptions:
-    """The options with a network that takes ``count`` columns of conditions, where its family takes any."""
-    if not options.known_family.conditions:
-        return options
+def with_network(options: TrainOptions, **changes: Any) -> TrainOptions:
+    """The options with another network, such as one that takes so many columns of conditions."""
     values = options.model_dump()
-    return TrainOptions(**{**values, "network": {**values["network"], "condition": count}})
+    return TrainOptions(**{**values, "network": {**values["network"], **changes}})
 
 
 def with_batch(options: TrainOptions, device: torch.device) -> TrainOptions:

@@ -17,6 +17,7 @@ from SkullGANLib.models.folder import Model, save_model
 from SkullGANLib.models.parallel import rank, wait
 from SkullGANLib.models.window import exported_hu
 from SkullGANLib.segments.sheet import contact_sheet, write_png
+from SkullGANLib.train import pair_pictures
 from SkullGANLib.train.checkpoints import (
     Tensors,
     below,
@@ -36,8 +37,14 @@ def write_samples(run: Run) -> Path:
     """Draw the same latents with the averaged generator as a picture in ``samples``."""
     _settle(run)
     path = run.folder / "samples" / f"{run.seen:010d}.png"
-    if rank() == 0:
-        window = run.data.window
+    window = run.data.window
+    if rank() == 0 and run.data.paired:
+        real = run.data.reference(pair_pictures.SHOWN)
+        labels = run.data.drawn_condition(run.options.seed, range(len(real)))
+        hu = _exported(run, _draw(run, run.ema.network, range(len(real))))
+        middle, shown = labels.shape[1] // 2, (window.minimum_hu, window.maximum_hu)
+        pair_pictures.write_pairs(path.parent, run.seen, labels[:, middle], hu, real, shown)
+    elif rank() == 0:
         hu = _exported(run, _draw(run, run.ema.network, range(SHEET_IMAGES)))
         write_png(path, contact_sheet(hu, window_hu=(window.minimum_hu, window.maximum_hu)))
     return path
@@ -103,7 +110,7 @@ def restore_state(run: Run, values: dict, tensors: Tensors) -> None:
 
 def _draw(run: Run, network: nn.Module, indices: range, stream: int = SAMPLE) -> torch.Tensor:
     family, seed = run.options.known_family, run.options.seed
-    condition = torch.from_numpy(run.data.drawn_condition(seed, indices)) if run.data.conditions else None
+    condition = torch.from_numpy(run.data.drawn_condition(seed, indices)) if run.data.conditioned else None
     with torch.no_grad(), torch.autocast(run.device.type, torch.bfloat16, enabled=run.bfloat16):
         return family.sample(network, run.options.network_options, seed, indices, condition, stream)
 
@@ -127,6 +134,8 @@ def _score(run: Run) -> float:
     real = run.data.reference(n)
     score = kernel_distance(*(layout_and_texture(run.data.window.to_unit(hu)) for hu in (drawn, real)))
     run.stats.add({"kernel_distance": score})
+    if run.data.paired:
+        run.stats.add({"mae_hu": float(np.abs(drawn[: len(real)] - real).mean())})
     return score
 
 

@@ -1,0 +1,76 @@
+"""``skullgan volume from-labels``: CT volumes of a label map."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from SkullGANLib.cli import common
+from SkullGANLib.progress import Progress
+
+path = click.Path(path_type=Path)
+FORMATS = ("nrrd", "nii.gz", "mha")
+
+
+@click.command("from-labels", short_help="Draw CT volumes of a label map.")
+@click.argument("labels", type=path)
+@click.option("--model", "folder", required=True, type=path, help="Run or model folder of the family patch-cgan.")
+@click.option("--out", required=True, type=path, help="Folder to make.")
+@click.option(
+    "--names",
+    metavar="VALUE=NAME,...",
+    help="What the values stand for, as in 1=outer table,2=diploe.  [default: as the file says (.seg.nrrd), else the "
+    "model's labels in their order]",
+)
+@click.option("--count", default=1, show_default=True, type=click.IntRange(1), help="CT volumes of the same labels.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the first one's noise.")
+@click.option(
+    "--smooth-mm", default=1.5, show_default=True, type=click.FloatRange(0), help="How far texture goes across slices."
+)
+@click.option("--format", "file_format", type=click.Choice(FORMATS), default="nrrd", show_default=True)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
+@click.option("--overwrite", is_flag=True, help="Replace what is there already.")
+@common.command
+def from_labels(
+    labels: Path,
+    folder: Path,
+    out: Path,
+    names: str | None,
+    count: int,
+    seed: int,
+    smooth_mm: float,
+    file_format: str,
+    device: str,
+    overwrite: bool,
+    progress: Progress,
+) -> None:
+    """Draw CT volumes in HU of a label map (NRRD, NIfTI, MHA, or a segmentation of 3D Slicer), where that lies.
+
+    The folder holds the volumes, volumes.json with the model's hash and the seed of each, and preview.png.
+    """
+    from SkullGANLib.ct.label_names import parse_names, read_labels
+    from SkullGANLib.files import check_replaceable, replace_folder
+    from SkullGANLib.generate.translate import require_masks, translate_volume
+    from SkullGANLib.generate.translate_files import write_translated
+    from SkullGANLib.models.folder import load_model, shipped_model
+
+    check_replaceable(out, overwrite=overwrite, marker="volumes.json")
+    model = load_model(shipped_model(folder))
+    require_masks(model)
+    given, found = read_labels(labels)
+    known = parse_names(names) if names else found or dict(enumerate(model.network.labels, start=1))
+    options = {"smooth_mm": smooth_mm, "device": device, "progress": progress}
+    drawn, notes = [], []
+    for k in range(count):
+        made = translate_volume(model, given, known, seed=seed + k, **options)
+        drawn.append(made.volume)
+        notes = list(made.notes)
+    for note in notes:
+        click.echo(f"Note: {note}")
+    facts = {"seed": seed, "smooth_mm": smooth_mm, "labels": {str(value): name for value, name in known.items()}}
+    with replace_folder(out, marker="volumes.json") as temporary:
+        write_translated(drawn, given, temporary, model, file_format, facts)
+    progress.result(volumes=str(out), notes=notes)
+    progress.close()
+    click.echo(f"{count} volume{'s' if count > 1 else ''}: {out}")

@@ -1,0 +1,116 @@
+"""What drawing from label maps leaves: volumes with their origin, and labelled data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from SkullGANLib.ct.views import three_views, write_views
+from SkullGANLib.ct.volume import Volume
+from SkullGANLib.errors import InputError
+from SkullGANLib.generate.translate import channels_of, translate_slices
+from SkullGANLib.generate.volumes import write_numbered, write_origin
+from SkullGANLib.models.folder import Model
+from SkullGANLib.progress import Progress
+from SkullGANLib.segments.dataset import SegmentDataset
+from SkullGANLib.segments.slices import adjacent, around
+
+PREVIEWED = 3
+_KEPT = ("plane", "region", "side", "position_mm", "rotation_deg")  # of the table of the labels
+
+
+def write_translated(
+    volumes: Sequence[Volume], labels: Volume, folder: Path, model: Model, file_format: str, facts: Mapping[str, Any]
+) -> None:
+    """Write volumes drawn from one label map, ``volumes.json`` and ``preview.png`` with the labels above them.
+
+    Args:
+        volumes: drawn from ``model``.
+        labels: that they were drawn from.
+        folder: to write to.
+        model: that drew them.
+        file_format: ending of the files, such as ``nrrd``.
+        facts: how they were drawn.
+    """
+    files = [write_numbered(volume, folder, number, file_format) for number, volume in enumerate(volumes)]
+    highest = max(1, int(labels.hu.max()))
+    shown = {"Labels": [three_views(labels, (0, highest))]}
+    for number, volume in enumerate(volumes[:PREVIEWED]):
+        shown[f"Volume {number + 1}"] = [three_views(volume)]
+    write_origin(folder, model, facts, files)
+    write_views(folder / "preview.png", shown)
+
+
+def translate_dataset(
+    model: Model,
+    source: SegmentDataset,
+    out: str | Path,
+    *,
+    rows: np.ndarray | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> SegmentDataset:
+    """Draw a CT slice for each label map of a data set, and write both as a data set of kind ``synthetic``.
+
+    Args:
+        model: of a family that draws from label maps.
+        source: with the label set that the model was trained on.
+        out: folder to make.
+        rows: of ``source`` to draw; all if not given.
+        seed: of the noise; slice i of ``rows`` has number i.
+        device: see ``generate_segments``.
+        overwrite: whether a data set at ``out`` may be replaced.
+        progress: told the slices drawn.
+
+    Raises:
+        InputError: labels that the model does not know, no label set, or another pixel size.
+    """
+    rows = np.arange(len(source)) if rows is None else np.asarray(rows)
+    labels, kept, name = label_slices(model, source, rows)
+    hu = translate_slices(model, labels, seed=seed, device=device, progress=progress)
+    table = {column: source.table[column][rows] for column in _KEPT if column in source.table}
+    table |= {"subject": np.full(len(rows), "synthetic"), "image": np.arange(len(rows))}
+    return SegmentDataset.create(
+        out,
+        hu,
+        table,
+        kind="synthetic",
+        spacing_mm=source.meta.spacing_mm,
+        background_hu=model.card.background_hu,
+        sources=[{"labels_of": source.fingerprint}],
+        masks={name: kept},
+        labels={name: source.labels(name)},
+        model_hash=model.hash,
+        seed=seed,
+        overwrite=overwrite,
+        progress=progress,
+    )
+
+
+def label_slices(model: Model, source: SegmentDataset, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
+    """Label maps of a data set as a model takes them, as they are, and the name of the label set.
+
+    Returns:
+        (n, slices, H, W) uint8 channels with neighbours, (n, H, W) uint8 values of the set, name.
+
+    Raises:
+        InputError: no such label set, a label unknown to the model, or another pixel size.
+    """
+    name = model.card.training.get("label_set", "")
+    if name not in source.label_sets and len(source.label_sets) == 1:
+        (name,) = source.label_sets
+    table = channels_of(model, source.labels(name))
+    if abs(source.meta.spacing_mm / model.card.spacing_mm - 1) > 0.02:
+        raise InputError(
+            f"The label maps have pixels of {source.meta.spacing_mm:g} mm, the model draws {model.card.spacing_mm:g} "
+            "mm.",
+            "Import them with the model's spacing, or choose another model.",
+        )
+    (behind,), (before,), _ = adjacent([source])
+    near, values = around(rows, before, behind, model.network.neighbours), source.label_sets[name]
+    return table[values[near]], values[rows], name
