@@ -49,7 +49,7 @@ class Family:
     """As little as sampling needs."""
 
     name, title, network, conditions = "asked", "Asked", Network, ("region", "sdr", "thickness_mm")
-    volumes = False
+    volumes = masks = False
 
     def build_generator(self, network):
         return Generator(network)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import numpy as np
 
 from SkullGANLib.cli import common
 from SkullGANLib.errors import InputError
@@ -173,8 +172,8 @@ def _translate(
     if out.suffix:
         raise InputError(f"{out} is no folder: slices go with their label maps.", "Give --out a folder.")
     source = SegmentDataset.open(labels, verify=True)
-    rows = np.arange(len(source))[first : first + count]
-    if not len(rows):
+    rows = range(len(source))[first : first + count]
+    if not rows:
         raise InputError(
             f"The data set has {len(source)} label maps, none of them is number {first}.", "Lower --first."
         )

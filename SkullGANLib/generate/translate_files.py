@@ -49,7 +49,7 @@ def translate_dataset(
     source: SegmentDataset,
     out: str | Path,
     *,
-    rows: np.ndarray | None = None,
+    rows: Sequence[int] | None = None,
     seed: int = 0,
     device: str = "auto",
     overwrite: bool = False,
