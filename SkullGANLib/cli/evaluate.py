@@ -8,15 +8,24 @@ from typing import TYPE_CHECKING
 import click
 
 from SkullGANLib.cli import common
+from SkullGANLib.errors import InputError
 from SkullGANLib.progress import Progress
 
 if TYPE_CHECKING:
     from SkullGANLib.evaluate.report import Report
 
+_TOLD = ("mae", "bias", "sd_ratio", "dice_generated", "dice_real", "diversity", "psnr", "ssim")
+
 
 @click.command(short_help="Compare synthetic with real segments.")
-@click.option("--real", required=True, type=click.Path(path_type=Path), help="Data set or .npy of real segments.")
-@click.option("--synthetic", required=True, type=click.Path(path_type=Path), help="Data set or .npy of synthetic ones.")
+@click.option("--real", type=click.Path(path_type=Path), help="Data set or .npy of real segments.")
+@click.option("--synthetic", type=click.Path(path_type=Path), help="Data set or .npy of synthetic ones.")
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path),
+    help="In place of both, for a --model that draws from label maps: data set whose label maps are drawn and whose "
+    "images the drawn ones are compared with.",
+)
 @click.option(
     "--training",
     type=click.Path(path_type=Path),
@@ -46,8 +55,9 @@ if TYPE_CHECKING:
 @click.option("--overwrite", is_flag=True, help="Replace a report that is there already.")
 @common.command
 def evaluate(
-    real: Path,
-    synthetic: Path,
+    real: Path | None,
+    synthetic: Path | None,
+    labels: Path | None,
     training: Path | None,
     control: Path | None,
     artificial: str | None,
@@ -65,6 +75,13 @@ def evaluate(
 
     The folder holds report.html, metrics.json, summary.csv, segments.csv, distributions.csv and the pictures.
     """
+    if labels is not None:
+        if model is None or real is not None or synthetic is not None:
+            raise InputError("--labels goes with --model alone.", "Leave --real and --synthetic out.")
+        _compare(labels, model, training, out, split, seed, device, overwrite, progress)
+        return
+    if real is None or synthetic is None:
+        raise InputError("It is not clear what to compare.", "Give --real and --synthetic, or --labels and --model.")
     from SkullGANLib.evaluate.report import evaluate_datasets
 
     if model is not None:
@@ -90,6 +107,49 @@ def evaluate(
     )
     progress.close()
     _print(found, out)
+
+
+def _compare(
+    labels: Path,
+    folder: Path,
+    training: Path | None,
+    out: Path,
+    split: str,
+    seed: int,
+    device: str,
+    overwrite: bool,
+    progress: Progress,
+) -> None:
+    """Compare what a model draws from label maps with the images these belong to."""
+    from SkullGANLib.files import check_replaceable
+    from SkullGANLib.generate.label_quality import compare_with_labels
+    from SkullGANLib.models.folder import load_model, shipped_model
+    from SkullGANLib.segments.dataset import SegmentDataset
+
+    check_replaceable(out, overwrite=overwrite, marker="conditional.json")
+    found = compare_with_labels(
+        load_model(shipped_model(folder)),
+        SegmentDataset.open(labels, verify=True),
+        out,
+        training=None if training is None else SegmentDataset.open(training),
+        split=split,
+        seed=seed,
+        device=device,
+        overwrite=overwrite,
+        progress=progress,
+    )
+    page = out / "report.html"
+    progress.result(report=str(out), page=str(page), warnings=found.notes)
+    progress.close()
+    for title, figures in [
+        *((label.name, label.figures) for label in found.labels.values()),
+        ("all pixels", found.overall),
+    ]:
+        told = [f"{name} {figure.value:.3g}" for name, figure in figures.items() if name in _TOLD]
+        click.echo(f"{title}: {', '.join(told)}")
+    for note in found.notes:
+        click.echo(f"Note: {note}")
+    click.echo(f"Figures, their intervals and pictures: {page}")
 
 
 def _print(report: Report, out: Path) -> None:

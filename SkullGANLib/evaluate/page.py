@@ -51,8 +51,8 @@ def report_page(report: Report, folder: Path) -> str:
     """
     sections = {
         "What was compared": _compared(report),
-        "Before you trust the figures": _sentences(report.warnings, "warnings", "Nothing to warn of."),
-        "What was left out": _sentences(report.left_out, "left-out", "Nothing was left out."),
+        "Before you trust the figures": sentence_list(report.warnings, "warnings", "Nothing to warn of."),
+        "What was left out": sentence_list(report.left_out, "left-out", "Nothing was left out."),
         "At a glance": _glance(report),
         "The paper's table": _paper(report),
         **_pictures(report, folder),
@@ -86,10 +86,11 @@ def _compared(report: Report) -> str:
         size = "{} x {}".format(*card.size_px)
         rows.append([name, card.kind or "-", card.split, str(card.segments), subjects, size])
     headings = ["set", "kind", "part", "segments", "subjects", "pixels"]
-    return _table("The sets", headings, rows) + f"<p>A pixel is {report.spacing_mm:g} mm wide.</p>"
+    return html_table("The sets", headings, rows) + f"<p>A pixel is {report.spacing_mm:g} mm wide.</p>"
 
 
-def _sentences(sentences: list[str], style: str, nothing: str) -> str:
+def sentence_list(sentences: list[str], style: str, nothing: str) -> str:
+    """Sentences as a list of a CSS class, or ``nothing`` where there are none."""
     if not sentences:
         return f"<p>{nothing}</p>"
     return f'<ul class="{style}">{"".join(f"<li>{escape(each)}</li>" for each in sentences)}</ul>'
@@ -103,19 +104,19 @@ def _glance(report: Report) -> str:
         rows = [
             [
                 escape(each.title),
-                _cell(each.figure),
-                "-" if each.floor is None else _cell(each.floor),
+                figure_cell(each.figure),
+                "-" if each.floor is None else figure_cell(each.floor),
                 *(escape(words or "-") for words in (each.published, each.aim)),
             ]
             for each in found
         ]
-        parts.append(_table("What decides", ["", "value", "floor: real against real", "published", "aim"], rows))
+        parts.append(html_table("What decides", ["", "value", "floor: real against real", "published", "aim"], rows))
     rows = [
-        [escape(title), *map(_cell, (real, synthetic, ks)), escape(p_words(ks.detail["p"])), _cell(w1)]
+        [escape(title), *map(figure_cell, (real, synthetic, ks)), escape(p_words(ks.detail["p"])), figure_cell(w1)]
         for title, real, synthetic, ks, w1 in headline_rows(report)
     ]
     if rows:
-        parts.append(_table("Radiological figures of real and synthetic segments", HEADINGS, rows))
+        parts.append(html_table("Radiological figures of real and synthetic segments", HEADINGS, rows))
     return "".join(parts) and "".join(parts) + (
         '<p class="note">Below each figure stands its 95 % interval: by bootstrap, over subjects where they are known, '
         "and exact for the share of copies. KS: largest gap between the two cumulative distributions, 0 to 1, and the "
@@ -144,7 +145,7 @@ def _paper(report: Report) -> str:
         )
     headings = ["set", *(report.metrics[name].title for name in metrics), *judged]
     cells = [_paper_row(row, metrics, judged) for row in rows]
-    table = _table("Radiological figures and discriminator, set by set", headings, cells)
+    table = html_table("Radiological figures and discriminator, set by set", headings, cells)
     return f'{table}<p class="note">{" ".join(map(escape, notes))}</p>'
 
 
@@ -184,7 +185,7 @@ def _paper_row(row: PaperRow, metrics: Sequence[str], judged: Sequence[str]) -> 
         if figure is None:
             cells.append("-")
         elif heading == JUDGED["auc"]:
-            cells.append(_cell(figure))
+            cells.append(figure_cell(figure))
         else:
             known = "" if published is None else f"<br><small>published {percent_words(published)}</small>"
             cells.append(f'<span class="n">{percent_words(figure.value)}</span>{known}')
@@ -194,10 +195,11 @@ def _paper_row(row: PaperRow, metrics: Sequence[str], judged: Sequence[str]) -> 
 def _pictures(report: Report, folder: Path) -> dict[str, str]:
     """Heading of each group to its pictures."""
     groups = {group: [each for each in report.pictures if each.group == group] for group in GROUPS}
-    return {GROUPS[group]: "".join(_picture(each, folder) for each in found) for group, found in groups.items()}
+    return {GROUPS[group]: "".join(picture_html(each, folder) for each in found) for group, found in groups.items()}
 
 
-def _picture(picture: Picture, folder: Path) -> str:
+def picture_html(picture: Picture, folder: Path) -> str:
+    """A picture of ``folder`` inside the page, with its title."""
     data = (folder / picture.file).read_bytes()
     width, height = _size(data)
     title, size = escape(picture.title), f'width="{width}" height="{height}"'
@@ -221,7 +223,7 @@ def _every_figure(result: MetricResult) -> str:
         rows.append(
             [
                 escape(name_words(name)),
-                _cell(figure),
+                figure_cell(figure),
                 escape(published_words(figure) or "-"),
                 str(figure.n),
                 "-" if figure.subjects is None else str(figure.subjects),
@@ -231,7 +233,7 @@ def _every_figure(result: MetricResult) -> str:
         )
     headings = ["figure", "value", "published", "segments", "subjects", "resampled over", ""]
     summary = f"{escape(result.title)} <small>{len(rows)} figure{'s' * (len(rows) != 1)}</small>"
-    return f"<details><summary>{summary}</summary>{_table(result.title, headings, rows)}</details>"
+    return f"<details><summary>{summary}</summary>{html_table(result.title, headings, rows)}</details>"
 
 
 def _made(report: Report) -> str:
@@ -244,8 +246,8 @@ def _made(report: Report) -> str:
     )
     return (
         f"<p>{escape(words)}</p>"
-        + _table("Contents of the sets", ["set", "SHA-256"], hashes)
-        + _table("Time that each metric took", ["metric", "time"], times)
+        + html_table("Contents of the sets", ["set", "SHA-256"], hashes)
+        + html_table("Time that each metric took", ["metric", "time"], times)
     )
 
 
@@ -253,13 +255,14 @@ def _detail(key: str, value: object) -> str:
     return p_words(value) if key == "p" else f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _cell(figure: Figure) -> str:
+def figure_cell(figure: Figure) -> str:
+    """A figure with its interval, as the HTML of a cell."""
     interval = interval_words(figure)
     value = f'<span class="n">{escape(number_words(figure.value, figure.unit))}</span>'
     return value + (f'<br><small class="n">{escape(interval)}</small>' if interval else "")
 
 
-def _table(caption: str, headings: Sequence[str], rows: list[list[str]]) -> str:
+def html_table(caption: str, headings: Sequence[str], rows: list[list[str]]) -> str:
     """A table in a box that scrolls where the screen is narrow; cells are HTML, and the first heads its row."""
     head = "".join(f'<th scope="col">{escape(heading)}</th>' if heading else "<td></td>" for heading in headings)
     body = "".join(

@@ -69,7 +69,7 @@ def number_words(value: float | None, unit: str = "") -> str:
     if value is None:
         return "-"
     if unit in DECIMALS:
-        return f"{value:.{DECIMALS[unit]}f} {unit}"
+        return f"{round(value, DECIMALS[unit]) + 0.0:.{DECIMALS[unit]}f} {unit}"  # no -0
     size = abs(value)
     whole = float(value).is_integer() or size >= 1000
     digits = ".0f" if whole else ".3g" if size >= 10 else ".3f" if size >= 0.01 else ".2g"

@@ -6,31 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from SkullGANLib.segments.label_colours import coloured, grey
 from SkullGANLib.segments.sheet import captioned, contact_sheet, write_png
 
 SHOWN = 6
 STRIP_FILE = "strip.png"
 _STEPS = 8  # of the training in a strip
-_COLOURS = np.array(  # of labels, apart in hue and lightness, also to those who see no red or no green
-    [
-        (0, 0, 0), (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0),
-        (204, 121, 167), (153, 153, 153), (110, 60, 160), (140, 90, 40), (255, 190, 190), (0, 70, 60),
-    ],
-    np.uint8,
-)  # fmt: skip
-
-
-def coloured(labels: np.ndarray) -> np.ndarray:
-    """(..., H, W) numbers of labels to (..., H, W, 3) uint8 colours; 0 is black."""
-    ahead = (labels.astype(int) - 1) % (len(_COLOURS) - 1) + 1
-    return _COLOURS[np.where(labels > 0, ahead, 0)]
-
-
-def grey(hu: np.ndarray, window_hu: tuple[float, float]) -> np.ndarray:
-    """(..., H, W) HU to (..., H, W, 3) uint8 greys."""
-    low, high = window_hu
-    unit = np.clip((np.asarray(hu, np.float32) - low) / (high - low), 0, 1)
-    return np.repeat((unit * 255 + 0.5).astype(np.uint8)[..., None], 3, -1)
 
 
 def write_pairs(

@@ -1,0 +1,28 @@
+"""How label maps are shown: the colours of labels, and greys of the same kind to set beside them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+LABEL_COLOURS = np.array(
+    [
+        (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0),
+        (204, 121, 167), (153, 153, 153), (110, 60, 160), (140, 90, 40), (255, 190, 190), (0, 70, 60),
+    ],
+    np.uint8,
+)  # fmt: skip
+"""Of labels 1, 2, ... and again from the first; seven are those of M. Okabe and K. Ito (2008), which the colour-blind
+can tell apart."""
+
+
+def coloured(labels: np.ndarray) -> np.ndarray:
+    """(..., H, W) numbers of labels to (..., H, W, 3) uint8 colours; 0 is black."""
+    found = LABEL_COLOURS[(np.asarray(labels).astype(int) - 1) % len(LABEL_COLOURS)]
+    return np.where(np.asarray(labels)[..., None] > 0, found, np.uint8(0))
+
+
+def grey(hu: np.ndarray, window_hu: tuple[float, float]) -> np.ndarray:
+    """(..., H, W) HU to (..., H, W, 3) uint8 greys; ``window_hu`` are black and white."""
+    low, high = window_hu
+    unit = np.clip((np.asarray(hu, np.float32) - low) / (high - low), 0, 1)
+    return np.repeat((unit * 255 + 0.5).astype(np.uint8)[..., None], 3, -1)
