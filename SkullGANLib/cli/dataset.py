@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from SkullGANLib.cli import common
+from SkullGANLib.cli.dataset_pairs import import_pairs
 from SkullGANLib.errors import InputError
 from SkullGANLib.progress import Progress
 
@@ -49,7 +50,7 @@ def check(path: Path, progress: Progress) -> None:
     from SkullGANLib.segments.table import count_values
 
     found = SegmentDataset.open(path, verify=True, progress=progress)
-    click.echo(f"{path} is whole: {_summary(found)}.")
+    click.echo(f"{path} is whole: {summary(found)}.")
     for column in COUNTED:
         click.echo(_counts(column, count_values(found.table, column)))
     if found.label_sets:
@@ -104,7 +105,7 @@ def merge(inputs: tuple[Path, ...], output: Path, kind: str | None, overwrite: b
     sets = [SegmentDataset.open(path) for path in inputs]
     merged = merge_datasets(sets, output, kind=kind, overwrite=overwrite, progress=progress)
     progress.result(dataset=str(output), segments=len(merged))
-    click.echo(f"Merged {len(sets)} data sets into {output}: {_summary(merged)}.")
+    click.echo(f"Merged {len(sets)} data sets into {output}: {summary(merged)}.")
 
 
 @dataset.command()
@@ -127,7 +128,7 @@ def split(path: Path, parts: tuple[str, ...], by: str, seed: int, progress: Prog
 
     opened = SegmentDataset.open(path)
     with common.notes():
-        counts = opened.split(dict(map(_share, parts)) or None, by=by, seed=seed)
+        counts = opened.split(dict(map(part_and_share, parts)) or None, by=by, seed=seed)
     progress.result(dataset=str(path), parts=counts)
     words = ", ".join(f"{name} {count} ({count / len(opened):.1%})" for name, count in counts.items())
     click.echo(f"Split {len(opened)} segments by {'subject' if by == 'subject' else 'segment'}: {words}.")
@@ -155,7 +156,7 @@ def filter_(path: Path, output: Path, progress: Progress, **wanted: tuple[str, .
         raise InputError("No segment fits.", f"{path} has {'; '.join(held)}.")
     chosen = opened.select(rows, output)
     progress.result(dataset=str(output), segments=len(chosen))
-    click.echo(f"Kept {len(chosen)} of {len(opened)} segments in {output}: {_summary(chosen)}.")
+    click.echo(f"Kept {len(chosen)} of {len(opened)} segments in {output}: {summary(chosen)}.")
 
 
 @dataset.command("import")
@@ -188,7 +189,7 @@ def import_(source: Path, output: Path, table_file: Path | None, progress: Progr
         else:
             made = import_array(source, output, table=table, progress=progress, **options)
     progress.result(dataset=str(output), segments=len(made))
-    click.echo(f"Imported {source.name} into {output}: {_summary(made)}.")
+    click.echo(f"Imported {source.name} into {output}: {summary(made)}.")
 
 
 @dataset.command()
@@ -274,7 +275,7 @@ def artificial(
         progress=progress,
     )
     progress.result(dataset=str(output), segments=len(made))
-    click.echo(f"Drew {idealised} idealised and {unrealistic} unrealistic segments into {output}: {_summary(made)}.")
+    click.echo(f"Drew {idealised} idealised and {unrealistic} unrealistic segments into {output}: {summary(made)}.")
 
 
 @dataset.command()
@@ -320,16 +321,25 @@ def _draw_sheet(opened: SegmentDataset, output: Path, *, number: int, titles: bo
     return len(rows)
 
 
-def _summary(opened: SegmentDataset) -> str:
+def summary(opened: SegmentDataset) -> str:
+    """What a data set holds, in a line."""
     counts, meta = opened.meta.counts, opened.meta
     subjects = "1 subject" if counts["subjects"] == 1 else f"{counts['subjects']} subjects"
     shape = f"{meta.size}x{meta.size} pixels of {meta.spacing_mm:g} mm"
     return f"{counts['segments']} {meta.kind} segments of {subjects}, {shape}, {meta.dtype}"
 
 
-def _share(text: str) -> tuple[str, float]:
+def part_and_share(text: str) -> tuple[str, float]:
+    """``train=0.7`` as its two parts.
+
+    Raises:
+        InputError: it does not read like that.
+    """
     name, _, share = text.partition("=")
     try:
         return name, float(share)
     except ValueError as error:
         raise InputError(f'"{text}" is not a part and its share.', "Write for example --part train=0.5.") from error
+
+
+dataset.add_command(import_pairs)
