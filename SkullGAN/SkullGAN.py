@@ -98,6 +98,11 @@ class SkullGANParameterNode:
     huOffset: Annotated[int, WithinRange(-4096, 4096)] = 0
     datasetPath: str = ""
 
+    labelledVolume: vtkMRMLScalarVolumeNode
+    labelledSegmentation: vtkMRMLSegmentationNode
+    sliceSize: Annotated[int, WithinRange(64, 512)] = 128
+    labelledPath: str = ""
+
     trainDataPath: str = ""
     family: str = "relativistic"
     preset: str = "recommended-XS"
@@ -133,6 +138,11 @@ class SkullGANParameterNode:
     sourceVolume: vtkMRMLScalarVolumeNode
     volumesPath: str = ""
     toolVolume: vtkMRMLScalarVolumeNode
+
+    drawnSegmentation: vtkMRMLSegmentationNode
+    gridVolume: vtkMRMLScalarVolumeNode
+    fromLabelsCount: Annotated[int, WithinRange(1, 100)] = 1
+    fromLabelsPath: str = ""
 
     realPath: str = ""
     split: Annotated[str, Choice(["auto", "all", "train", "test"])] = "auto"

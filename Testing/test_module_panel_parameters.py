@@ -23,10 +23,12 @@ VALUES = {  # widget: parameter, a value of it
     "countSpinBox": ("count", 7),
     "seedSpinBox": ("seed", 99),
     "turingCountSpinBox": ("turingCount", 30),
+    "sliceSizeSpinBox": ("sliceSize", 192),
+    "fromLabelsCountSpinBox": ("fromLabelsCount", 3),
 }
 PATHS = ["scansPath", "datasetPath", "trainDataPath", "initPath", "pretrainPath", "runPath", "modelPath"]
 PATHS += ["auditPath", "syntheticPath", "exportPath", "realPath", "evaluatedPath", "controlPath", "reportPath"]
-PATHS += ["turingRealPath", "turingSyntheticPath", "turingPath"]
+PATHS += ["turingRealPath", "turingSyntheticPath", "turingPath", "labelledPath", "fromLabelsPath"]
 CHOICES = {  # widget: parameter, index, value
     "presetComboBox": ("preset", 1, "paper"),
     "familyComboBox": ("family", 1, "other"),
@@ -38,6 +40,10 @@ CHOICES = {  # widget: parameter, index, value
 NODES = {
     "maskSelector": ("skullMask", "vtkMRMLSegmentationNode"),
     "headFrameSelector": ("headFrame", "vtkMRMLLinearTransformNode"),
+    "labelledVolumeSelector": ("labelledVolume", "vtkMRMLScalarVolumeNode"),
+    "labelledSegmentationSelector": ("labelledSegmentation", "vtkMRMLSegmentationNode"),
+    "drawnSegmentationSelector": ("drawnSegmentation", "vtkMRMLSegmentationNode"),
+    "gridVolumeSelector": ("gridVolume", "vtkMRMLScalarVolumeNode"),
 }
 ELSEWHERE = {"turingReader", "trainSettings", "volumes", "offeredVolume", "defaultsSet", "model", "conditions"}
 ELSEWHERE |= {*VOLUME_VALUES, *VOLUME_NODES}  # in test_module_panel_volumes.py

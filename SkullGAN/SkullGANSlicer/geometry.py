@@ -110,6 +110,50 @@ def labelsFromSegmentation(
     return labels
 
 
+def labelMapFromSegmentation(segmentationNode: Any, volumeNode: Any = None) -> tuple[Volume, dict[int, str]]:
+    """The visible segments of a segmentation as a label map in the world, and which label is which segment.
+
+    Args:
+        segmentationNode: ``vtkMRMLSegmentationNode``.
+        volumeNode: on whose grid; on the segmentation's own if not given.
+
+    Returns:
+        Volume of uint8 labels from 1 on, in the order of the segments, later ones over earlier ones; and label to name.
+
+    Raises:
+        InputError: no segmentation, no visible segment, all of them empty or outside of the volume, or more than 255.
+    """
+    requireKind(segmentationNode, "vtkMRMLSegmentationNode", "segmentation node")
+    if segmentationNode is None:
+        raise InputError("No segmentation is chosen.", "Choose one.")
+    name, segmentation = segmentationNode.GetName(), segmentationNode.GetSegmentation()
+    ids = _segmentIds(segmentationNode)
+    if not 0 < len(ids) < 256:
+        raise InputError(f'"{name}" has {len(ids)} visible segments.', "Draw some, or hide those that are too many.")
+    if not segmentation.CreateRepresentation(BINARY_LABELMAP):
+        raise InputError(f'"{name}" cannot be turned into voxels.', "Draw it again in the module Segment Editor.")
+    if volumeNode is not None:
+        requireScalars(volumeNode)
+        with _straightened(volumeNode) as straight:
+            merged = _merged(segmentationNode, ids, straight)
+            matrix, shape = FLIP @ _ijkToWorld(straight), straight.GetImageData().GetDimensions()[::-1]
+    else:
+        parent = segmentationNode.GetParentTransformNode()
+        if parent is not None and not parent.IsTransformToWorldLinear():
+            raise InputError(
+                f'"{name}" lies below a transform that bends space.', "Choose the CT volume it belongs to."
+            )
+        merged, matrix = _mergedOnOwnGrid(segmentationNode, ids)
+        shape = merged.GetDimensions()[::-1]
+    scalars = merged.GetPointData().GetScalars()
+    values = np.zeros(shape, np.uint8) if scalars is None else vtk_to_numpy(scalars).reshape(shape).astype(np.uint8)
+    if not values.any():
+        raise InputError(f'The segments of "{name}" are empty.', "Draw them in the module Segment Editor.")
+    spacing = np.linalg.norm(matrix[:3, :3], axis=0)
+    labels = Volume(values, tuple(spacing.tolist()), tuple(matrix[:3, 3].tolist()), matrix[:3, :3] / spacing)
+    return labels, {k: segmentation.GetSegment(one).GetName() for k, one in enumerate(ids, start=1)}
+
+
 def headFrameFromTransform(transformNode: Any) -> np.ndarray:
     """The head frame that a transform node stands for: its own frame, placed in the world.
 
@@ -301,6 +345,30 @@ def _merged(segmentationNode: Any, ids: list[str], volumeNode: Any) -> Any:
             segmentationNode, volumeNode, wanted, extent, merged
         )
     return merged
+
+
+def _mergedOnOwnGrid(segmentationNode: Any, ids: list[str]) -> tuple[Any, np.ndarray]:
+    """An image with the labels of segments, from 1 on, on the grid that the segmentation was drawn on; and (4, 4) from
+    its (column, row, slice, 1) to LPS mm in the world.
+    """
+    segmentation, grid, merged = segmentationNode.GetSegmentation(), slicer.vtkOrientedImageData(), None
+    known = segmentation.GetConversionParameter(
+        slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
+    )
+    if not known:
+        known = segmentation.DetermineCommonLabelmapGeometry(slicer.vtkSegmentation.EXTENT_UNION_OF_SEGMENTS, None)
+    slicer.vtkSegmentationConverter.DeserializeImageGeometry(known, grid, False)
+    wanted, merged = vtk.vtkStringArray(), slicer.vtkOrientedImageData()
+    for one in ids:
+        wanted.InsertNextValue(one)
+    extent = slicer.vtkSegmentation.EXTENT_REFERENCE_GEOMETRY
+    segmentationNode.GenerateMergedLabelmapForAllSegments(merged, extent, grid, wanted)
+    matrix = vtk.vtkMatrix4x4()
+    merged.GetImageToWorldMatrix(matrix)
+    first = slicer.util.arrayFromVTKMatrix(matrix)
+    low = np.array([*merged.GetExtent()[::2], 1.0])
+    first[:, 3] = first @ low
+    return merged, FLIP @ _toWorld(segmentationNode.GetParentTransformNode()) @ first
 
 
 def _compact(values: np.ndarray) -> np.ndarray:

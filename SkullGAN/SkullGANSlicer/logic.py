@@ -15,6 +15,7 @@ from SkullGANLib.jobs import Job
 
 from . import inputs, scene, views
 from .inputs import openDataset
+from .label_maps import LabelMaps
 from .results import PIXEL_MM, Preview, Run
 from .running import Finished
 from .turing import VisualTests
@@ -28,7 +29,7 @@ PLANES, REGIONS = ("axial", "coronal", "sagittal"), ("temporal", "parietal")
 PLACED_MM = 1.0  # thickness of a segment sent back into the head, so that a slice view that is a little off shows it
 
 
-class Logic(VisualTests, Volumes, VolumeTools):
+class Logic(VisualTests, Volumes, VolumeTools, LabelMaps):
     """What the module can do, without its panel.
 
     Long work runs in a child process, one job at a time. With ``wait=True`` (the default) a call returns the result or

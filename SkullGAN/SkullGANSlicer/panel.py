@@ -16,9 +16,11 @@ from SkullGANLib.errors import Cancelled, SkullGANError
 from SkullGANLib.jobs import Job, JobState
 
 from .inputs import KIND_ATTRIBUTE
+from .label_maps import COMPARISON, LAYERS, PAIRS, TRANSLATION
 from .section_evaluate import EvaluateSection
 from .section_generate import GenerateSection
 from .section_job import JobSection
+from .section_labels import LabelsSection
 from .section_prepare import PrepareSection
 from .section_status import StatusSection
 from .section_train import TrainSection
@@ -34,12 +36,15 @@ ERROR_LINES = 40
 # titles of the jobs that have a button here
 CANCELLABLE = ("Preview", "Prepare", "Train", "Generate", "Export", "Evaluate", MAKE, MARK, TRAINING, GENERATION)
 CANCELLABLE += (CALVARIUM, MAPS, ACOUSTIC, STACKS, ABLATION)
+CANCELLABLE += (LAYERS, PAIRS, TRANSLATION, COMPARISON)
 FOLDERS = {
     "datasetPath": "segments",
     "runPath": "run",
     "syntheticPath": "synthetic",
     "volumeRunPath": "volume-run",
     "volumesPath": "volumes",
+    "labelledPath": "slices",
+    "fromLabelsPath": "from-labels",
     "exportPath": "export",
     "reportPath": "report",
     "turingPath": "visual-test",
@@ -67,10 +72,11 @@ class Panel:
         self.train = TrainSection(self)
         self.generate = GenerateSection(self)
         self.volumes = VolumesSection(self)
+        self.labels = LabelsSection(self)
         self.evaluate = EvaluateSection(self)
         self.turing = TuringSection(self)
         self.sections = [self.status, self.job, self.prepare, self.train, self.generate, self.volumes, self.evaluate]
-        self.sections.append(self.turing)
+        self.sections += [self.labels, self.turing]
         logic.started.connect(self.onJobStarted)
         if logic.busy:  # the module was reloaded while a job runs
             self.onJobStarted(logic.job)
@@ -106,6 +112,7 @@ class Panel:
                 parameters.volumes = [first]
                 parameters.learntVolume = parameters.learntVolume or first
                 parameters.toolVolume = parameters.toolVolume or first
+                parameters.labelledVolume = parameters.labelledVolume or first
 
     def setParameters(self, parameters: Any) -> None:
         """Work with another parameter node, or with none."""

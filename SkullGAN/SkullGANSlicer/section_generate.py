@@ -74,7 +74,7 @@ class GenerateSection(Section):
         for widget in (self.ui.modelPathLineEdit, self.ui.modelFileButton):
             widget.enabled = parameters.model == FOLDER
         self._readCard()
-        self.ui.segmentsWidget.visible = not self.scales
+        self.ui.segmentsWidget.visible = not self.scales and not self.labels
         self._offerAudit()
         why = self.panel.status.whyNoTorch() or self._why()
         self.startButton(self.ui.generateButton, "Generate", _("Generate"), why, _("Draw the segments into the scene."))
@@ -173,6 +173,16 @@ class GenerateSection(Section):
         """(slices, rows, columns) at each scale of a model that draws volumes; empty for one of segments."""
         return self._card.network["shapes"] if self._card is not None and isVolumeModel(self._card) else []
 
+    @property
+    def labels(self) -> list[str]:
+        """Labels of a model that draws from label maps; empty for other models."""
+        return self._card.network.get("labels", []) if self._card is not None else []
+
+    @property
+    def words(self) -> str:
+        """What is told of the model that is chosen."""
+        return self._words
+
     def _readCard(self) -> None:
         """Show what the model is and what it can be asked for; only when another one was chosen."""
         if self.panel.status.missing:  # a card cannot be read without them
@@ -265,6 +275,8 @@ class GenerateSection(Section):
             return _("Choose a model: train one, or give a folder.")
         if self.scales:
             return _("The model that is chosen draws volumes.")
+        if self.labels:
+            return _("The model that is chosen draws from label maps.")
         if self._card is None and Path(path).suffix not in (".pth", ".pt"):
             return self.ui.modelLabel.text or _("There is no model in the folder that was chosen.")
         if parameters.auditPath and not os.path.isfile(os.path.join(parameters.auditPath, "dataset.json")):
@@ -314,6 +326,8 @@ def cardText(card: Any) -> str:
     size = card.network.get("size", 128)
     words = [_("{size} x {size} pixels of {mm:g} mm, {seen:,} images seen.").format(
         size=size, mm=card.spacing_mm, seen=card.images_seen)]  # fmt: skip
+    if labels := card.network.get("labels"):
+        words.append(_("Draws from label maps of {labels}.").format(labels=", ".join(labels)))
     subjects = card.training.get("subjects")
     if subjects:
         words.append(_("Subjects it has learnt from: {n}.").format(n=subjects))

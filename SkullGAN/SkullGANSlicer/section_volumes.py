@@ -100,7 +100,7 @@ class VolumesSection(Section):
         self.startButton(ui.acousticButton, ACOUSTIC, _("Acoustic export..."), why, tip)
         card = self.panel.generate.card
         why = self.panel.status.whyNoTorch()
-        if card is None or self.panel.generate.scales:
+        if card is None or self.panel.generate.scales or self.panel.generate.labels:
             why = why or _("Choose a model of segments above.")
         tip = _("Walk the chosen model of segments along a head, and assemble its slices to patches of calvarium.")
         self.startButton(ui.stackButton, STACKS, _("Stack segments"), why, tip)

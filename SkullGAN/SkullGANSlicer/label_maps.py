@@ -1,0 +1,235 @@
+"""From label maps to CT for Slicer's Python console and for the panel: segmentations in, CT volumes out."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import slicer
+
+from SkullGANLib.errors import InputError
+from SkullGANLib.jobs import Job
+
+from . import geometry, inputs, scene, scene_volumes, views
+from .results import Run
+from .running import Finished, JobRunner
+from .volumes import temporaryFolder
+
+if TYPE_CHECKING:
+    from SkullGANLib.segments.dataset import SegmentDataset
+
+TRANSLATION, LAYERS, PAIRS = "CT from labels", "Layers of the head", "Import of pairs"  # titles of the jobs
+COMPARISON = "Comparison of labels"
+
+
+class LabelMaps(JobRunner):
+    """The part of the logic that goes from segmentations to CT."""
+
+    def generateFromLabels(
+        self,
+        model: str | Path | Run,
+        segmentation: Any,
+        *,
+        volume: Any = None,
+        count: int = 1,
+        seed: int = 0,
+        smooth_mm: float = 1.5,
+        names: Mapping[str, str] | None = None,
+        out: str | Path | None = None,
+        device: str = "auto",
+        overwrite: bool = False,
+        wait: bool = True,
+        finished: Finished | None = None,
+    ) -> list[Any] | Job:
+        """Draw CT volumes of the visible segments of a segmentation into the scene, where they lie.
+
+        Args:
+            model: model folder, run of ``train`` or name of a model that comes along; of the family patch-cgan.
+            segmentation: segmentation node, whose segments are called as the model's labels; or a label map file.
+            volume: volume node on whose grid to draw, and beside which the first CT is shown; that on which the
+                segmentation was drawn if not given.
+            count: CT volumes of the same labels.
+            seed: of the first one's noise; the same seed gives the same CT.
+            smooth_mm: how far texture goes across slices.
+            names: name of a segment to the label of the model it stands for, where they are called differently.
+            out: folder of the files; a temporary one if not given.
+            device, overwrite, wait, finished: see ``train`` and ``prepare``.
+
+        Returns:
+            Scalar volume nodes in HU, with bone rendered in 3D and a reference to the segmentation; or the job.
+
+        Raises:
+            InputError: no segmentation, no visible segment, or all of them empty.
+        """
+        geometry.requireKind(volume, "vtkMRMLScalarVolumeNode", "volume node")
+        model = model.model if isinstance(model, Run) else model
+        out = self.temporary("from-labels") if out is None else Path(out).expanduser()
+        files = temporaryFolder("skullgan-labels-")
+        if isinstance(segmentation, (str, Path)):
+            arguments = ["volume", "from-labels", Path(segmentation).expanduser()]
+        else:
+            if volume is None and segmentation is not None:
+                geometry.requireKind(segmentation, "vtkMRMLSegmentationNode", "segmentation node")
+                role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+                volume = segmentation.GetNodeReference(role)
+            labels, found = geometry.labelMapFromSegmentation(segmentation, volume)
+            arguments = ["volume", "from-labels", _written(labels, Path(files.name) / "labels.nrrd")]
+            arguments += ["--names", _named(found, names)]
+        arguments += ["--model", model, "--out", out, "--count", str(count), "--seed", str(seed)]
+        arguments += ["--smooth-mm", str(smooth_mm), "--device", device, *inputs.flags({"overwrite": overwrite})]
+
+        def load(result: dict[str, Any]) -> list[Any]:
+            title = slicer.mrmlScene.GenerateUniqueName(f"CT from labels {inputs.nameOf(Path(model))}, seed {seed}")
+            nodes = scene_volumes.showDrawn(out, name=title)
+            if hasattr(segmentation, "GetID") and slicer.mrmlScene.IsNodePresent(segmentation):
+                for node in nodes:
+                    node.SetNodeReferenceID(scene_volumes.SOURCE_ROLE, segmentation.GetID())
+            if volume is not None and slicer.mrmlScene.IsNodePresent(volume):
+                scene_volumes.showAlike([volume, nodes[0]])
+                views.compareVolumes(volume, nodes[0])
+            else:
+                views.showVolume(nodes[0])
+            self.shown("volumes", nodes)
+            return nodes
+
+        return self._run(TRANSLATION, arguments, load, wait, finished, files)
+
+    def evaluateLabels(
+        self,
+        model: str | Path | Run,
+        data: Any,
+        out: str | Path,
+        *,
+        training: Any = None,
+        split: str = "auto",
+        seed: int = 0,
+        device: str = "auto",
+        overwrite: bool = False,
+        wait: bool = True,
+        finished: Finished | None = None,
+    ) -> Any:
+        """Draw CT from the label maps of a data set, and compare it label by label with the images they belong to.
+
+        Args:
+            model: see ``generateFromLabels``.
+            data: data set with label maps, or its folder.
+            out: folder of the report.
+            training: data set that the segmenter behind mask consistency learns from; of ``data`` the part train.
+            split: part of ``data``: auto, all, train, val or test.
+            seed: of the noise and of the bootstrap.
+            device, overwrite, wait, finished: see ``train`` and ``prepare``.
+
+        Returns:
+            Table node with a row for each figure of each label; or the job.
+        """
+        model = model.model if isinstance(model, Run) else model
+        out = Path(out).expanduser()
+        arguments = ["evaluate", "--labels", inputs.datasetFolder(data, self.temporary), "--model", model, "--out", out]
+        arguments += ["--split", split, "--seed", str(seed), "--device", device]
+        training = None if training is None else inputs.datasetFolder(training, self.temporary)
+        arguments += inputs.flags({"training": training, "overwrite": overwrite})
+
+        def load(result: dict[str, Any]) -> Any:
+            with (out / "conditional.csv").open(encoding="utf-8", newline="") as file:
+                rows = list(csv.DictReader(file))
+            words, numbers = ("label", "figure", "unit"), ("number", "low", "high", "slices")
+            columns: dict[str, Any] = {name: np.array([row[name] for row in rows]) for name in words}
+            columns |= {name: np.array([float(row[name] or "nan") for row in rows]) for name in numbers}
+            title = slicer.mrmlScene.GenerateUniqueName(f"Labels of {inputs.nameOf(Path(model))}")
+            return scene.showTable(columns, name=title, folder=scene.makeFolder(f"SkullGAN {title}"))
+
+        return self._run(COMPARISON, arguments, load, wait, finished)
+
+    def headLabels(self, volume: Any, *, wait: bool = True, finished: Finished | None = None) -> Any:
+        """Segment a head CT into the layers of its skull, brain, scalp and other bone, to be edited and drawn anew.
+
+        Args:
+            volume: volume node, or path of a scan.
+            wait, finished: see ``train``.
+
+        Returns:
+            Segmentation node, drawn on the grid of the volume; or the job.
+        """
+        files, out = temporaryFolder("skullgan-volume-"), self.temporary("layers").with_suffix(".seg.nrrd")
+        arguments = ["volume", "labels", *inputs.volumeFiles([volume], Path(files.name)), "--out", out]
+
+        def load(result: dict[str, Any]) -> Any:
+            from SkullGANLib.ct.label_names import read_labels
+
+            labels, names = read_labels(out)
+            name = volume.GetName() if hasattr(volume, "GetName") else Path(volume).name.partition(".")[0]
+            node = scene.showLabels(labels, names, name=slicer.mrmlScene.GenerateUniqueName(f"{name} layers"))
+            node.SetAttribute(inputs.KIND_ATTRIBUTE, "layers")
+            if hasattr(volume, "GetID") and slicer.mrmlScene.IsNodePresent(volume):
+                node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+            return node
+
+        return self._run(LAYERS, arguments, load, wait, finished, files)
+
+    def importPairs(
+        self,
+        pairs: Sequence[tuple[Any, Any]],
+        out: str | Path,
+        *,
+        names: Mapping[str, str] | None = None,
+        size: int = 128,
+        plane: str = "axial",
+        spacing_mm: float | None = None,
+        overwrite: bool = False,
+        wait: bool = True,
+        finished: Finished | None = None,
+    ) -> SegmentDataset | Job:
+        """Make a data set of slices and label maps out of volumes and their segmentations, to train from labels on.
+
+        Args:
+            pairs: volume node and segmentation node of each patient.
+            out: folder of the data set.
+            names: see ``generateFromLabels``.
+            size: pixels along a side of a slice, 64 to 512.
+            plane: axial, coronal or sagittal.
+            spacing_mm: of the pixels; so that the volumes fit if not given.
+            overwrite, wait, finished: see ``prepare``.
+
+        Raises:
+            InputError: no pair, or one without a volume or a visible segment.
+        """
+        from SkullGANLib.segments.dataset import SegmentDataset
+
+        if not pairs:
+            raise InputError("There is no pair.", "Give a volume and a segmentation.")
+        out, files = Path(out).expanduser(), temporaryFolder("skullgan-pairs-")
+        known: dict[str, int] = {}
+        for number, (volume, segmentation) in enumerate(pairs, start=1):
+            labels, found = geometry.labelMapFromSegmentation(segmentation, volume)
+            table = {k: known.setdefault((names or {}).get(name, name), len(known) + 1) for k, name in found.items()}
+            numbers = labels.with_array(_renumbered(labels.hu, table))
+            folder = Path(files.name) / f"patient-{number:03d}"
+            folder.mkdir()
+            _written(geometry.volumeFromNode(volume), folder / "image.nrrd")
+            _written(numbers, folder / "label.nrrd")
+        arguments = ["dataset", "import-pairs", files.name, "--out", out, "--size", str(size), "--plane", plane]
+        arguments += ["--label-names", ",".join(f"{value}={name}" for name, value in known.items())]
+        arguments += inputs.flags({"spacing": spacing_mm, "overwrite": overwrite})
+        return self._run(PAIRS, arguments, lambda result: SegmentDataset.open(out), wait, finished, files)
+
+
+def _written(labels: Any, path: Path) -> Path:
+    from SkullGANLib.ct.io import write_volume
+
+    return write_volume(labels, path)
+
+
+def _named(found: Mapping[int, str], names: Mapping[str, str] | None) -> str:
+    """``1=outer table,...``; a comma in a name would part it."""
+    told = {value: (names or {}).get(name, name).replace(",", " ").replace("=", " ") for value, name in found.items()}
+    return ",".join(f"{value}={name}" for value, name in told.items())
+
+
+def _renumbered(values: Any, table: Mapping[int, int]) -> Any:
+    lookup = np.zeros(256, np.uint8)
+    for old, new in table.items():
+        lookup[old] = new
+    return lookup[values]
