@@ -197,6 +197,15 @@ def test_what_is_no_label_map_is_named_and_left_out(tmp_path, values, words):
     assert set(made.table["subject"]) == {"s-1"}
 
 
+def test_what_has_no_label_can_be_made_background(tmp_path):
+    ct, marked = scan()
+    with pytest.warns(UserWarning, match="One patient|one patient|subject"):
+        made = pairs_from_volumes([(ct, marked, "s-1")], tmp_path / "set", PLAIN.model_copy(update={"blank": True}))
+    labels = made.label_sets["structures"]
+    assert (made.hu[labels == 0] == -1000).all()
+    assert (made.hu[labels > 0] > -1000).any()
+
+
 def test_a_value_without_a_name_is_refused_where_names_are_given(tmp_path):
     ct, marked = scan(value=9)
     with pytest.raises(InputError, match="without a name: 9"):

@@ -58,6 +58,7 @@ path = click.Path(path_type=Path)
     "--centre", default="image", show_default=True, type=click.Choice(["image", "labels"]), help="Middle of the slices."
 )
 @click.option("--background", "background_hu", default=-1000.0, show_default=True, help="HU beyond the image.")
+@click.option("--blank", is_flag=True, help="What has no label becomes background, such as the table under a head.")
 @click.option(
     "--part",
     "parts",

@@ -10,7 +10,7 @@ from SkullGANLib.ct.io import read_volume
 from SkullGANLib.ct.volume import Volume
 from SkullGANLib.errors import InputError
 
-_MOST = 255
+_MOST, _MOST_NAMED = 255, 65535  # in a label map here, and in those of others
 
 
 def read_labels(path: str | Path) -> tuple[Volume, dict[int, str]]:
@@ -65,7 +65,7 @@ def parse_names(text: str) -> dict[int, str]:
     names = {}
     for part in text.split(","):
         value, equals, name = part.partition("=")
-        if not equals or not value.strip().isdecimal() or not 0 < int(value) <= _MOST or not name.strip():
+        if not equals or not value.strip().isdecimal() or not 0 < int(value) <= _MOST_NAMED or not name.strip():
             raise InputError(f"{part.strip()!r} does not name a label.", "Write value=name, as in 1=outer table.")
         names[int(value)] = name.strip()
     return names

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
 SMOOTH_MM = 1.5  # of the noise across slices
+_MOST = 255
 _LONGEST = 32  # slices on each side that noise is mixed of
-_CODES = {"axial": "LPS", "coronal": "LSA", "sagittal": "PSL"}  # columns, rows, slices as training slices have them
+_CODES = {"axial": "LPS", "coronal": "LIP", "sagittal": "PIL"}  # columns, rows and slices as ``segments.pairs`` cuts
 
 
 def channels_of(model: Model, names: Mapping[int, str]) -> np.ndarray:
@@ -38,6 +39,9 @@ def channels_of(model: Model, names: Mapping[int, str]) -> np.ndarray:
         InputError: a model that takes no label maps, or a name that it does not know.
     """
     require_masks(model)
+    beyond = [value for value in names if not 0 <= value <= _MOST]
+    if beyond:
+        raise InputError(f"There is no label {beyond[0]} in a label map of 0 to {_MOST}.", "Number the labels anew.")
     known = {name.casefold(): k for k, name in enumerate(model.network.labels, start=1)}
     unknown = [f"{name} ({value})" for value, name in names.items() if value and name.casefold() not in known]
     if unknown:

@@ -49,6 +49,7 @@ class PairOptions(BaseModel):
     keep: Literal["labelled", "all"] = "labelled"
     centre: Literal["image", "labels"] = "image"
     background_hu: float = Field(-1000.0, ge=-2000, le=4000, description="HU beyond the image")
+    blank: bool = Field(False, description="what has no label becomes background, such as the table under a head")
 
 
 @dataclass(frozen=True, eq=False)
@@ -287,7 +288,7 @@ def _cut(
         if options.keep == "labelled" and not labelled.any():
             continue
         image_hu = rows.weights @ hu[k].astype(np.float32) @ columns.weights.T
-        image_hu[outside] = options.background_hu
+        image_hu[(labelled == 0) if options.blank else outside] = options.background_hu
         hu_file.write(np.clip(np.rint(image_hu), -32768, 32767).astype(np.int16).tobytes())
         label_file.write(labelled.astype(np.uint8).tobytes())
         place = np.zeros(3)

@@ -61,7 +61,9 @@ class LabelledData(TrainingData):
         hashes = [each.meta.sha256[masks_file(self.label_set)] for each in sets]
         digest = hashlib.sha256(" ".join([self.fingerprint, *hashes, *self.labels]).encode())
         self.fingerprint = digest.hexdigest()
+        planes = {str(plane) for each in sets for plane in np.unique(each.table["plane"])} - {""}
         self.card |= {"label_set": self.label_set, "slice_mm": self.slice_mm, "blank_background": self._is_blank()}
+        self.card["plane"] = planes.pop() if len(planes) == 1 else ""
         rows = self._held_rows if len(self._held_rows) > 1 else self._rows
         self._shown = image_rng(self.seed, HELD_OUT, 0).permutation(rows)
 
