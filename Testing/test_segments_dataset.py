@@ -284,3 +284,19 @@ def test_labels_have_names_that_stay_with_the_set(tmp_path):
     other = SegmentDataset.create(tmp_path / "d", masks={"organ": masks}, labels={"organ": {1: "vein"}}, **given)
     with pytest.raises(InputError, match="organ do not mean the same"):
         merge([made, other], tmp_path / "e")
+
+
+def test_a_label_set_is_added_and_replaced_and_the_rest_stays(tmp_path):
+    hu = np.random.default_rng(0).integers(0, 2000, (3, 32, 32)).astype(np.int16)
+    made = SegmentDataset.create(tmp_path / "a", hu, None, kind="phantom", masks=np.ones((3, 32, 32), np.uint8))
+    before = made.fingerprint
+    made.add_labels("organ", np.full((3, 32, 32), 2, np.uint8), {2: "aorta"})
+    made.add_labels("tissues", np.full((3, 32, 32), 3, np.uint8))
+    opened = SegmentDataset.open(tmp_path / "a", verify=True)
+    assert opened.fingerprint == before
+    assert np.array_equal(opened.hu, hu)
+    assert (opened.label_sets["organ"] == 2).all()
+    assert (opened.masks == 3).all()
+    assert opened.labels("organ") == {2: "aorta"}
+    with pytest.raises(InputError):
+        opened.add_labels("organ", np.zeros((2, 32, 32), np.uint8))

@@ -92,6 +92,21 @@ def audit(path: Path, pairs: Path | None, progress: Progress) -> None:
 
 
 @dataset.command()
+@click.argument("path", type=folder)
+@common.command
+def layers(path: Path, progress: Progress) -> None:
+    """Add outer table, diploe and inner table as label maps to the data set PATH; prepare does so by itself."""
+    from SkullGANLib.prepare.layers import add_layers
+    from SkullGANLib.segments.dataset import SegmentDataset
+
+    opened = SegmentDataset.open(path, verify=True)
+    add_layers(opened, progress=progress)
+    progress.result(dataset=str(path), segments=len(opened))
+    progress.close()
+    click.echo(f"The {len(opened)} segments of {path} have label maps of their layers.")
+
+
+@dataset.command()
 @click.argument("inputs", type=folder, nargs=-1, required=True)
 @click.argument("output", type=folder)
 @click.option("--kind", type=KINDS, help="Kind of the new set; needed where the kinds differ.")

@@ -36,6 +36,12 @@ BLUR_MM = {"head": 0.45, "heart": 0.6}
 @click.option("--metal", is_flag=True, help="Dental fillings with streaks.")
 @click.option("--format", "file_format", default="nrrd", show_default=True, type=click.Choice(FORMATS))
 @click.option("--labels/--no-labels", default=True, show_default=True, help="Write what each voxel is, too.")
+@click.option(
+    "--layers",
+    is_flag=True,
+    help="Label maps as skullgan volume labels makes them of a head: outer table, diploe, inner table, brain, scalp, "
+    "other bone.",
+)
 @command
 def phantom(
     organ: str,
@@ -52,6 +58,7 @@ def phantom(
     metal: bool,
     file_format: str,
     labels: bool,
+    layers: bool,
     progress,
 ) -> None:
     """Make CT from a formula: heads (skull tables, diploe, sutures, face, brain, table), or hearts with contrast.
@@ -68,6 +75,8 @@ def phantom(
         raise InputError("Only DICOM can hold a tilted gantry.", "Add --format dicom or leave out --tilt.")
     if organ == "heart" and (file_format == "dicom" or metal):
         raise InputError("Hearts come without --metal and not as DICOM.", "Leave it out, or make heads.")
+    if organ == "heart" and layers:
+        raise InputError("Hearts have no layers of a skull.", "Leave --layers out, or make heads.")
     scan = {
         "shape": numbers(shape, int, "--shape"),
         "spacing_mm": numbers(spacing, float, "--spacing"),
@@ -77,7 +86,13 @@ def phantom(
     if organ == "head":
         scan.update(table=table, gantry_tilt_deg=tilt, metal=metal)
     out.mkdir(parents=True, exist_ok=True)
-    facts = {"format": "skullgan-phantom", "version": 1, "organ": organ, "labels": _labels(organ), f"{organ}s": []}
+    facts = {
+        "format": "skullgan-phantom",
+        "version": 1,
+        "organ": organ,
+        "labels": _labels(organ, layers),
+        f"{organ}s": [],
+    }
     previews = {}
     for number in range(subjects):
         name = f"subject-{number + 1:03d}"
@@ -90,7 +105,10 @@ def phantom(
         files = [_write(made.volume, origins, out, name, file_format, tilt)]
         if labels and not tilt:
             label_format = "nrrd" if file_format == "dicom" else file_format  # no CT series of labels
-            files.append(_write(made.labels, origins, out, f"{name}-labels", label_format, tilt))
+            if layers:
+                from SkullGANLib.prepare.layers import true_head_labels
+            kept = true_head_labels(made) if layers else made.labels
+            files.append(_write(kept, origins, out, f"{name}-labels", label_format, tilt))
         fact = {"subject": name, "seed": own_seed, "files": files, "parameters": made.parameters.as_dict()}
         facts[f"{organ}s"].append({**fact, "rotation_deg": np.round(rotation, 4).tolist(), **about})
         if number < 8:
@@ -109,8 +127,12 @@ def phantom(
         click.echo(f"  {heart['subject']}: ml in the field of view: {words}")
 
 
-def _labels(organ: str) -> dict[str, int]:
+def _labels(organ: str, layers: bool) -> dict[str, int]:
     """Name to value."""
+    if layers:
+        from SkullGANLib.prepare.layers import HEAD_LABELS
+
+        return {name: value for value, name in HEAD_LABELS.items() if value}
     if organ == "head":
         from SkullGANLib.ct.phantom import LABELS
 

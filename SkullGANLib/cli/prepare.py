@@ -52,7 +52,8 @@ if TYPE_CHECKING:
 def prepare(paths: tuple[Path, ...], out: Path | None, preview: Path | None, progress: Progress, **options) -> None:
     """Turn skull CT volumes into a segment data set.
 
-    PATHS are DICOM folders, NRRD, NIfTI or MHA files, or folders that hold several of them.
+    PATHS are DICOM folders, NRRD, NIfTI or MHA files, or folders that hold several of them. Each segment comes with
+    its layers as a label set: 1 outer table, 2 diploe, 3 inner table.
     """
     from SkullGANLib.prepare.batch import Job, find_volumes, prepare_dataset
 

@@ -11,6 +11,7 @@ from SkullGANLib.cli import common
 from SkullGANLib.cli.volume_acoustic import acoustic
 from SkullGANLib.cli.volume_calvarium import calvarium, maps
 from SkullGANLib.cli.volume_from_labels import FORMATS, from_labels
+from SkullGANLib.cli.volume_labels import labels
 from SkullGANLib.cli.volume_stack import stack
 from SkullGANLib.errors import InputError
 from SkullGANLib.progress import Progress
@@ -157,5 +158,5 @@ def part(whole: Volume, box: str) -> Volume:
         ) from error
 
 
-for command in (acoustic, calvarium, from_labels, maps, stack):
+for command in (acoustic, calvarium, from_labels, labels, maps, stack):
     volume.add_command(command)

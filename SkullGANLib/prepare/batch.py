@@ -137,8 +137,9 @@ def prepare_dataset(
 ) -> tuple[SegmentDataset, list[Outcome]]:
     """Prepare volumes and write their segments as one data set.
 
-    Beside the data set's own files the folder gets ``candidates.csv`` (every piece considered, with the reason
-    against it) and ``pictures/`` (kept and rejected ones, places on each head).
+    Each segment gets its layers as the label set ``tissues``. Beside the data set's own files the folder gets
+    ``candidates.csv`` (every piece considered, with the reason against it) and ``pictures/`` (kept and rejected ones,
+    places on each head).
 
     Args:
         jobs: the volumes.
@@ -183,6 +184,7 @@ def prepare_dataset(
         select_rows(table, np.flatnonzero(keep)),
         kind=kind,
         sources=[o.prepared.source for o in done],
+        masks=np.concatenate([o.prepared.masks for o in done])[keep],
         extra={"prepare": options.model_dump(mode="json")},
         overwrite=overwrite,
     )

@@ -18,6 +18,7 @@ from SkullGANLib.errors import InputError
 from SkullGANLib.evaluate.radiological import measure_segments
 from SkullGANLib.prepare import quality
 from SkullGANLib.prepare.cut import PIXEL_MM, PLANES, SIZE, Placement, find_placements
+from SkullGANLib.prepare.layers import segment_layers
 from SkullGANLib.prepare.skull import Skull, find_skull
 from SkullGANLib.progress import Progress, report
 
@@ -48,6 +49,7 @@ class PreparedVolume:
         skull: the vault that was found.
         placements: where each candidate lies.
         hu: (n, 128, 128) int16 HU, background exactly 0.
+        masks: (n, 128, 128) uint8: 0 background, 1 outer table, 2 diploe, 3 inner table.
         table: columns of length n, as a segment data set takes them; ``quality`` says ok or why not.
         source: facts of the volume for ``dataset.json``.
         notes: sentences a user should read.
@@ -57,6 +59,7 @@ class PreparedVolume:
     skull: Skull
     placements: list[Placement]
     hu: np.ndarray
+    masks: np.ndarray
     table: dict[str, np.ndarray]
     source: dict[str, object]
     notes: tuple[str, ...] = ()
@@ -132,6 +135,8 @@ def prepare_volume(
     subject = subject or f"s-{digest[:8]}"
     table = _table(placements, skull, subject, f"v-{digest[:8]}", figures, names)
     clock.lap("measuring and judging")
+    masks = segment_layers(hu, PIXEL_MM)
+    clock.lap("layers")
     report(progress, 3, 3, "Cutting segments")
     source = {
         "subject": subject,
@@ -139,9 +144,8 @@ def prepare_volume(
         "spacing_mm": [round(float(s), 4) for s in volume.spacing_mm],
         **{k: v for k, v in volume.acquisition.items() if k in ("modality", "manufacturer", "kernel", "kvp")},
     }
-    return PreparedVolume(
-        skull, placements, hu, table, source, volume.notes + skull.notes + _remarks(volume, names), clock.seconds
-    )
+    notes = volume.notes + skull.notes + _remarks(volume, names)
+    return PreparedVolume(skull, placements, hu, masks, table, source, notes, clock.seconds)
 
 
 def _sample(

@@ -237,6 +237,30 @@ class SegmentDataset:
         meta = self.meta.model_copy(update={"counts": store.count(table), "sha256": {}})
         return SegmentDataset(None, meta, hu, table, label_sets)
 
+    def add_labels(
+        self,
+        name: str,
+        labels: np.ndarray,
+        names: Mapping[int, str] | None = None,
+        *,
+        progress: Progress | None = None,
+    ) -> None:
+        """Add a label set, or put another in its place; the set on disk is replaced in one step.
+
+        Args:
+            name: of the label set.
+            labels: (N, size, size) uint8.
+            names: what its values stand for; not needed of the tissues.
+            progress: told the segments written.
+
+        Raises:
+            InputError: another shape, or a selection that lives in memory only.
+        """
+        facts = self.meta.origin()
+        facts["labels"] = {**facts["labels"], **({name: dict(names)} if names else {})}
+        parts = {key: [value] for key, value in {**self.label_sets, name: labels}.items()}
+        self._rewrite(self.table, facts, [self.hu], parts, progress)
+
     def filter(self, **wanted: str | float | Sequence | None) -> np.ndarray:
         """Row numbers of the segments whose columns hold one of the wanted values.
 
