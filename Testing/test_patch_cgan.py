@@ -12,7 +12,9 @@ from SkullGANLib.cli.main import skullgan
 from SkullGANLib.ct.io import read_volume, write_volume
 from SkullGANLib.ct.volume import Volume
 from SkullGANLib.errors import FormatError, InputError
+from SkullGANLib.generate.realness import discriminator_of
 from SkullGANLib.generate.sample import generate_segments
+from SkullGANLib.generate.stack import StackOptions, StackPlan
 from SkullGANLib.generate.translate import channels_of, translate_slices, translate_volume, with_neighbours
 from SkullGANLib.models.folder import load_model
 from SkullGANLib.models.patch_cgan import FAMILY, Discriminator, Generator, PatchNetwork, one_hot
@@ -277,6 +279,13 @@ def test_labels_that_are_none_are_refused_in_words(model):
         generate_segments(model, 2)
     with pytest.raises(InputError, match=r"the model takes \(n, 3, rows, columns\)"):
         translate_slices(model, np.zeros((2, 5, 32, 32), np.uint8))
+
+
+def test_what_works_on_segments_alone_refuses_the_model_in_words(run, model):
+    with pytest.raises(InputError, match="together with their label maps"):
+        discriminator_of(run, "cpu")
+    with pytest.raises(InputError, match="from label maps, not segments"):
+        StackPlan(model, StackOptions(12, 1.0))
 
 
 def test_memory_grows_with_the_batch_and_training_needs_more():

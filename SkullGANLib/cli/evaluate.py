@@ -77,7 +77,7 @@ def evaluate(
     """
     if labels is not None:
         if model is None or real is not None or synthetic is not None:
-            raise InputError("--labels goes with --model alone.", "Leave --real and --synthetic out.")
+            raise InputError("--labels goes with --model, without --real and --synthetic.", "Give these two.")
         _compare(labels, model, training, out, split, seed, device, overwrite, progress)
         return
     if real is None or synthetic is None:

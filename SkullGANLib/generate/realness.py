@@ -34,6 +34,11 @@ def discriminator_of(path: str | Path, device: str = "auto") -> Judge:
         FormatError: no model, or a damaged one.
     """
     model = load_model(shipped_model(path), discriminator=True)
+    if model.family.masks:
+        raise InputError(
+            "The model's discriminator judges images together with their label maps, not alone.",
+            "Leave --model out, or compare with label maps: evaluate --labels.",
+        )
     if model.discriminator is None:
         raise InputError(f"The model {path} comes without its discriminator.", "Give the run it was trained in.")
     family, where = get_family(model.card.family), resolve_device(device)

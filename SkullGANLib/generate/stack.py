@@ -110,6 +110,8 @@ class StackPlan:
     """
 
     def __init__(self, model: Model, options: StackOptions, number: int = 0) -> None:
+        if model.family.masks:
+            raise InputError("The model draws from label maps, not segments.", "Use volume from-labels.")
         self.model, self.options, self.number = model, options, number
         n, card = options.slices, model.card
         self.positions_mm = (np.arange(n) - (n - 1) / 2) * options.spacing_mm

@@ -126,7 +126,8 @@ def _label_set(sets: Sequence[SegmentDataset], wanted: str | None) -> str:
     if not shared:
         raise InputError(
             "The training data have no label maps (masks.npy), which this family draws from.",
-            "Prepare them anew, import pairs of image and labels, or choose another preset.",
+            "Add the layers of skull segments (skullgan dataset layers), import pairs of image and labels, or choose "
+            "another preset.",
         )
     if len(shared) > 1:
         raise InputError(f"The training data have several label sets: {there}.", f"Say --set label_set={shared[0]}.")
