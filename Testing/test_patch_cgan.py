@@ -19,6 +19,7 @@ from SkullGANLib.generate.translate import channels_of, translate_slices, transl
 from SkullGANLib.models.folder import load_model
 from SkullGANLib.models.patch_cgan import FAMILY, Discriminator, Generator, PatchNetwork, one_hot
 from SkullGANLib.models.patch_cgan_recipe import moved, weights_around
+from SkullGANLib.models.registry import Batch
 from SkullGANLib.segments.dataset import SegmentDataset
 from SkullGANLib.train.checkpoints import load_latest
 from SkullGANLib.train.labelled import LabelledData
@@ -148,6 +149,30 @@ def test_errors_count_fully_inside_labels_and_less_farther_from_their_centre():
     assert weights[0, 0, 32] == pytest.approx(np.exp(-0.5 * (0.5 / 0.484) ** 2), rel=1e-4)
     assert weights[0, 32, 0] == pytest.approx(np.exp(-0.5 * (0.5 / 0.342) ** 2), rel=1e-4)
     assert torch.equal(weights[1], torch.ones(65, 65))  # nothing to be centred on
+
+
+def test_hinge_weights_and_dropout_train_and_dropped_channels_depend_on_the_key_alone():
+    options = load_options(
+        "patch-small", {**TINY, "network.dropout": 0.5, "network.noise": 0, "recipe.decay": [0.1, 0]}
+    )
+    network = options.network_options.model_copy(update={"labels": ("ring", "core")})
+    recipe = options.recipe_options.model_copy(update={"adversarial": "hinge", "weighting": "labels", "zoom": 0.1})
+    torch.manual_seed(0)
+    generator, judge = FAMILY.build_generator(network), FAMILY.build_discriminator(network)
+    trainer = FAMILY.trainer(recipe, network, generator, judge)
+    hu, masks = rings(8)
+    labels = torch.from_numpy(with_neighbours(np.searchsorted([0, 3, 5], masks).astype(np.uint8), 1))
+    images = torch.from_numpy(hu[:, None] / 1000)
+    before = [p.detach().clone() for p in (*generator.parameters(), *judge.parameters())]
+    figures = [trainer.step(Batch(images, labels, 0, 8 * k, 0.0, 0.0)) for k in range(2)]
+    assert figures[1]["learning_rate"] == pytest.approx(2e-3 * np.exp(-0.1))
+    after = [*generator.parameters(), *judge.parameters()]
+    assert all(not torch.equal(one, other) for one, other in zip(before, after, strict=True))
+    generator.eval()
+    with torch.no_grad():
+        one, again, other = (generator(labels[:1], torch.tensor([key])) for key in (3, 3, 4))
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
 
 
 def test_slices_come_with_their_neighbours_and_mirrored_with_their_image(data):
