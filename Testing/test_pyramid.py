@@ -28,8 +28,9 @@ from SkullGANLib.models.pyramid import (
     scale_shapes,
     warped,
 )
-from SkullGANLib.train.pyramid import network_for, notes_of, train_volume
+from SkullGANLib.train.pyramid import train_volume
 from SkullGANLib.train.pyramid_options import PyramidOptions
+from SkullGANLib.train.pyramid_volume import network_for, notes_of
 
 OPTIONS = PyramidOptions(smallest=8, largest=18, channels=4, judge_channels=4, iterations=3, device="cpu")
 
@@ -250,7 +251,7 @@ def test_what_cannot_be_drawn_is_refused(run, asked, words):
     ("hu", "words"),
     [
         (np.zeros((20, 20, 20)), "All voxels are alike"),
-        (np.full((20, 20, 20), np.nan), "no numbers"),
+        (np.full((20, 20, 20), np.nan), "hold no number"),
         (np.random.default_rng(0).normal(0, 500, (4, 5, 6)), "of 4 x 5 x 6 voxels resolves 6 voxels"),
     ],
 )

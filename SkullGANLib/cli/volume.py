@@ -67,8 +67,9 @@ def train(
     """Learn the CT volume SCAN, scale by scale. The same command again goes on where it stopped."""
     from SkullGANLib.ct.io import read_volume
     from SkullGANLib.train.options import parse_setting
-    from SkullGANLib.train.pyramid import network_for, notes_of, train_volume
+    from SkullGANLib.train.pyramid import train_volume
     from SkullGANLib.train.pyramid_options import pyramid_options
+    from SkullGANLib.train.pyramid_volume import network_for, notes_of
 
     given = {"dimensions": int(dimensions), "device": device, "seed": seed}
     options = pyramid_options({**given, **dict(parse_setting(text) for text in settings)}, preset)

@@ -17,7 +17,9 @@ from SkullGANLib.files import write_json
 from SkullGANLib.generate.volumes import draw_scales, draw_volumes, rebuilt_volume
 from SkullGANLib.models.folder import Model, load_model
 from SkullGANLib.progress import Progress, report
-from SkullGANLib.train.pyramid import PyramidOptions, network_for, on_grid, real_scales, train_volume
+from SkullGANLib.train.pyramid import train_volume
+from SkullGANLib.train.pyramid_options import PyramidOptions
+from SkullGANLib.train.pyramid_volume import network_for, on_grid, real_scales
 
 SETTINGS: dict[int, dict[str, tuple[str, ...]]] = {
     3: {

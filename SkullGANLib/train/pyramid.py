@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,13 +25,11 @@ from SkullGANLib.models.folder import Model, save_model
 from SkullGANLib.models.pyramid import (
     Pyramid,
     PyramidNetwork,
-    Shape,
     build_judge,
     fixed_noise,
     normals,
     rebuilt,
     resized,
-    scale_shapes,
     warped,
 )
 from SkullGANLib.models.window import IntensityWindow
@@ -47,6 +44,7 @@ from SkullGANLib.train.checkpoints import (
 )
 from SkullGANLib.train.folder import alone
 from SkullGANLib.train.pyramid_options import PyramidOptions
+from SkullGANLib.train.pyramid_volume import as_array, geometry, network_for, on_grid, unit_volume
 from SkullGANLib.train.stats import Statistics
 
 STATS_ITERATIONS, SAMPLES = 10, 3
@@ -85,78 +83,6 @@ def train_volume(
     with alone(out), memory_advice("Train on a smaller box of the volume, or with a lower largest."):
         _Run(volume, out, options, segment, progress).train()
     return out / "model"
-
-
-def unit_volume(volume: Volume, options: PyramidOptions) -> torch.Tensor:
-    """(1, 1, slices, rows, columns), or in 2D (1, slices, rows, columns), float32 in 0 to 1.
-
-    Raises:
-        InputError: the volume is not finite, or constant within the window.
-    """
-    hu = torch.from_numpy(np.ascontiguousarray(volume.hu, np.float32))
-    if not torch.isfinite(hu).all():
-        raise InputError("The volume has voxels that are no numbers.", "Repair it, or choose a box without them.")
-    low, high = options.window_hu
-    unit = ((hu - low) / (high - low)).clamp(0, 1)
-    if float(unit.max() - unit.min()) < 1e-3:
-        raise InputError(f"All voxels are alike between {low:g} and {high:g} HU.", "Give a CT, or another window.")
-    return unit[None, None] if options.dimensions == 3 else unit[None]
-
-
-def network_for(volume: Volume, options: PyramidOptions) -> PyramidNetwork:
-    """The networks of all scales for a volume.
-
-    Raises:
-        InputError: it is too small.
-    """
-    spacing_mm = volume.spacing_mm[::-1]
-    sizes = {"smallest": options.smallest, "largest": options.largest, "factor": options.factor}
-    try:
-        shapes = scale_shapes(volume.shape, spacing_mm, dimensions=options.dimensions, **sizes)
-    except ValueError as error:
-        raise InputError(f"The volume of {_words(volume.shape)} voxels {error}.", "Give more of it.") from error
-    return PyramidNetwork(
-        dimensions=options.dimensions,
-        shapes=shapes,
-        noise=(1.0,),
-        places=options.places,
-        channels=options.channels or {2: 256, 3: 32}[options.dimensions],
-        judge_channels=options.judge_channels or 16,
-    )
-
-
-def real_scales(volume: Volume, options: PyramidOptions, shapes: Sequence[Shape]) -> list[np.ndarray]:
-    """The volume at each scale, (slices, rows, columns) float32 in 0 to 1."""
-    unit = unit_volume(volume, options)
-    return [as_array(resized(unit, shape), shape) for shape in shapes]
-
-
-def as_array(unit: torch.Tensor, shape: Shape) -> np.ndarray:
-    """A volume as the networks take it as (slices, rows, columns) float32, cut off at 0 and 1."""
-    return unit.reshape(shape).clamp(0, 1).cpu().numpy()
-
-
-def on_grid(volume: Volume, options: PyramidOptions, unit: np.ndarray) -> Volume:
-    """HU of what lies in the place of a volume at a scale, given in 0 to 1."""
-    low, high = options.window_hu
-    spacing_zyx = np.array(volume.extents_mm) / unit.shape
-    return Volume(unit * (high - low) + low, tuple(spacing_zyx[::-1].tolist()))
-
-
-def notes_of(volume: Volume, network: PyramidNetwork) -> list[str]:
-    """What happens to the volume, as sentences: to which voxels it is resampled, and where that makes up voxels."""
-    finest = [mm / n for mm, n in zip(volume.extents_mm, network.shapes[-1], strict=True)]
-    notes = [
-        f"{len(network.shapes)} scales from {_words(network.shapes[0])} to {_words(network.shapes[-1])} voxels; the "
-        f"finest of {' x '.join(f'{mm:.2f}' for mm in finest)} mm (slice, row, column)."
-    ]
-    thick = volume.spacing_mm[2] / finest[0]
-    if thick > 1.5:
-        notes.append(
-            f"The slices are {volume.spacing_mm[2]:g} mm thick: detail along them is interpolated, since the finest "
-            f"scale has {thick:.1f} voxels for each."
-        )
-    return notes
 
 
 @dataclass
@@ -418,19 +344,6 @@ class _Run:
         write_json(path, {"format": FORMAT, "version": VERSION, "library_version": __version__, **wanted})
 
 
-def geometry(volume: Volume) -> dict[str, Any]:
-    """Shape, place and content hash of a volume, as JSON holds them; nothing of the patient."""
-    import hashlib
-
-    return {
-        "shape": list(volume.shape),
-        "spacing_mm": [float(mm) for mm in volume.spacing_mm],
-        "origin_mm": [float(mm) for mm in volume.origin_mm],
-        "direction": np.asarray(volume.direction, float).tolist(),
-        "sha256": hashlib.sha256(np.ascontiguousarray(volume.hu).tobytes()).hexdigest(),
-    }
-
-
 def _bone_mask(options: PyramidOptions) -> tuple[float, float]:
     """Threshold and width of the soft bone mask in parts of the window."""
     low, high = options.window_hu
@@ -439,7 +352,3 @@ def _bone_mask(options: PyramidOptions) -> tuple[float, float]:
 
 def _rounded(figures: dict[str, float]) -> dict[str, float]:
     return {name: float(f"{value:.3g}") for name, value in figures.items()}
-
-
-def _words(shape: Shape) -> str:
-    return " x ".join(map(str, shape))
