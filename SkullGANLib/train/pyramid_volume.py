@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from SkullGANLib.ct.checks import require_finite
 from SkullGANLib.ct.volume import Volume
 from SkullGANLib.errors import InputError
 from SkullGANLib.models.pyramid import PyramidNetwork, Shape, resized, scale_shapes
