@@ -145,7 +145,8 @@ def _compare(
         *((label.name, label.figures) for label in found.labels.values()),
         ("all pixels", found.overall),
     ]:
-        told = [f"{name} {figure.value:.3g}" for name, figure in figures.items() if name in _TOLD]
+        known = {name: figure.value for name, figure in figures.items() if name in _TOLD and figure.value is not None}
+        told = [f"{name} {value:.3g}" for name, value in known.items()]
         click.echo(f"{title}: {', '.join(told)}")
     for note in found.notes:
         click.echo(f"Note: {note}")
