@@ -37,6 +37,8 @@ TINY = {
     "network.judge_width": 8,
     "network.patch": 4,
     "recipe.blur_px": 0.0,
+    "recipe.reconstruction": 50.0,
+    "recipe.decay": [0.0, 0.0],
     "recipe.rotation_deg": 0.0,
     "recipe.zoom": 0.0,
     "batch_size": 8,
