@@ -21,6 +21,8 @@ MODELS = {
     "phantom": ("recommended-XS", ["images=120000", "ema_images=20000", *SETTINGS]),
     "phantom-small": ("demo", ["images=60000", "ema_images=5000", "augment=0.5", *SETTINGS]),
 }
+LABELS = "phantom-labels"
+SLICES = {"--subjects": 32, "--seed": 3000, "--spacing": "1.9,1.9,2.5", "--shape": "72,128,128", "--pose": 8}
 WINDOW_HU = (0, 3000)  # real bone reaches further than the phantoms'
 INTENDED_USE = (
     "Trying SkullGAN out before any training of one's own, and as the start of a fine-tuning. "
@@ -58,9 +60,17 @@ def train(work: Path, data: Path) -> None:
         run("train", "--data", data, "--preset", preset, "--window-hu", *WINDOW_HU, "--out", work / name, *options)
 
 
+def train_labels(work: Path) -> None:
+    """The run from label maps of whole heads."""
+    heads, slices = work / "label-heads", work / "label-slices"
+    run("phantom", "--layers", *(word for pair in SLICES.items() for word in pair), "--out", heads)
+    run("dataset", "import-pairs", heads, "--out", slices, "--size", 128, "--spacing", 1.9, "--blank")
+    run("train", "--data", slices, "--preset", "patch-small", "--out", work / LABELS)
+
+
 def pack(work: Path) -> None:
     """The best snapshot of each run, in float16, with what it is for on its card."""
-    for name in MODELS:
+    for name in [*MODELS, LABELS]:
         model = load_model(work / name, discriminator=True)
         model.card.intended_use, model.card.limits = INTENDED_USE, LIMITS
         model.card.licence = "Apache-2.0, as SkullGAN."
@@ -76,6 +86,7 @@ def main() -> None:
     given = parser.parse_args()
     if not given.pack:
         train(given.work, make_data(given.work))
+        train_labels(given.work)
     pack(given.work)
 
 

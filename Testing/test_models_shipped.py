@@ -6,19 +6,23 @@ import torch
 from click.testing import CliRunner
 
 from SkullGANLib.cli.main import skullgan
+from SkullGANLib.ct.io import read_volume
+from SkullGANLib.ct.phantom import HeadPhantom
 from SkullGANLib.evaluate.radiological import measure_segments
 from SkullGANLib.generate.sample import generate_segments
 from SkullGANLib.models.conditions import condition_values, encode
 from SkullGANLib.models.folder import load_model, shipped_model, shipped_models
+from SkullGANLib.prepare.layers import true_head_labels
+from SkullGANLib.prepare.layers_files import write_labels
 from SkullGANLib.segments.dataset import SegmentDataset
 from SkullGANLib.train.options import load_options
 from SkullGANLib.train.run import open_run
 
-NAMES = ["phantom", "phantom-small"]
+NAMES, LABELS = ["phantom", "phantom-small"], "phantom-labels"
 
 
-def test_there_are_two_and_together_they_are_small():
-    assert sorted(shipped_models()) == NAMES
+def test_there_are_three_and_together_they_are_small():
+    assert sorted(shipped_models()) == sorted([*NAMES, LABELS])
     sizes = [file.stat().st_size for folder in shipped_models().values() for file in folder.iterdir()]
     assert sum(sizes) < 12e6
 
@@ -68,3 +72,20 @@ def test_the_demo_and_the_default_preset_start_from_them(tmp_path):
     for preset, name in (("recommended-XS", "phantom"), ("demo", "phantom-small")):
         options = load_options(preset, {"data": [data], "out": tmp_path / name, "init": name, "device": "cpu"})
         assert open_run(options).data.window == load_model(shipped_model(name)).card.window
+
+
+def test_the_one_of_label_maps_draws_the_head_of_a_phantom_it_has_not_seen(tmp_path):
+    head = HeadPhantom(7).render(shape=(40, 96, 96), spacing_mm=(2.5, 2.5, 3.0), table=False)
+    labels = true_head_labels(head)
+    path = write_labels(labels, tmp_path / "layers.seg.nrrd")
+    words = ["volume", "from-labels", str(path), "--model", LABELS, "--out", str(tmp_path / "ct"), "--device", "cpu"]
+    done = CliRunner().invoke(skullgan, words)
+    assert done.exit_code == 0, done.output
+    card = load_model(shipped_model(LABELS)).card
+    assert card.training["kinds"] == ["phantom"]
+    assert "no patient" in card.limits
+    drawn = read_volume(tmp_path / "ct" / "volume-0001.nrrd", labels=True).hu
+    for value, bias in ((1, 250), (2, 250), (3, 250), (4, 40), (5, 80)):
+        inside = labels.hu == value
+        assert drawn[inside].mean() == pytest.approx(head.volume.hu[inside].mean(), abs=bias), value
+    assert (drawn[labels.hu == 0] < -900).mean() > 0.95

@@ -69,7 +69,7 @@ def test_models_that_came_with_the_extension_come_first(desk, monkeypatch):
     desk.model("home/run/model")
     widget = desk.open()
     monkeypatch.setattr(GenerateSection, "shipped", desk.shipped)
-    assert [path.name for path in widget.panel.generate.shipped()] == ["phantom", "phantom-small"]
+    assert [path.name for path in widget.panel.generate.shipped()] == ["phantom", "phantom-labels", "phantom-small"]
     widget.panel.moduleFolder = desk.folder / "module"
     widget.panel.update()
     texts = [text for text, _ in boxItems(desk.ui.modelComboBox)]

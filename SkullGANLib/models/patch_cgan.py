@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -21,6 +22,7 @@ from SkullGANLib.models.parallel import BatchNorm
 from SkullGANLib.models.patch_cgan_recipe import PatchRecipe, PatchTrainer
 
 _WIDEST = 512  # of the discriminator
+_GROUP = 16  # channels that are normalised together
 _BASE, _BYTES = 300 * 2**20, 4
 
 
@@ -32,6 +34,9 @@ class PatchNetwork(BaseModel):
         labels: names of the labels, in the order of their channels; 0, what has none, comes before them.
         neighbours: slices before and behind that the generator is shown the labels of.
         widths: channels on the way down, each step half as large; on the way up they come in reverse.
+        norm: ``batch``, over the images of a batch, or ``group``, over groups of channels of each image. Slices of a
+            batch hold different labels, so that the batch statistics of training are not those of drawing: images then
+            come out hatched.
         skips: maps on the way down are joined to those on the way up.
         noise: channels of noise beside the labels, from which several CTs of one label map come.
         dropout: share of the channels dropped after each of the first three steps up, in drawing as in training.
@@ -47,6 +52,7 @@ class PatchNetwork(BaseModel):
     labels: tuple[str, ...] = ()
     neighbours: int = Field(0, ge=0, le=3)
     widths: tuple[int, ...] = Field((64, 128, 256, 512, 512, 512, 512), min_length=2)
+    norm: Literal["batch", "group"] = "batch"
     skips: bool = True
     noise: int = Field(0, ge=0)
     dropout: float = Field(0.0, ge=0, lt=1)
@@ -95,18 +101,22 @@ class Same(nn.Conv2d):
 class Down(nn.Sequential):
     """Half the size."""
 
-    def __init__(self, before: int, after: int, *, norm: bool) -> None:
+    def __init__(self, before: int, after: int, norm: str | None) -> None:
         layers = [nn.Conv2d(before, after, 4, 2, 1)]
-        super().__init__(*layers, *([BatchNorm(after, momentum=0.2)] if norm else []), nn.LeakyReLU(0.2))
+        super().__init__(*layers, *([] if norm is None else [_norm(norm, after)]), nn.LeakyReLU(0.2))
 
 
 class Up(nn.Sequential):
     """Twice the size."""
 
-    def __init__(self, before: int, after: int) -> None:
-        super().__init__(
-            nn.ConvTranspose2d(before, after, 4, 2, 1), Same(after, after), nn.ReLU(), BatchNorm(after, momentum=0.2)
-        )
+    def __init__(self, before: int, after: int, norm: str) -> None:
+        super().__init__(nn.ConvTranspose2d(before, after, 4, 2, 1), Same(after, after), nn.ReLU(), _norm(norm, after))
+
+
+def _norm(kind: str, channels: int) -> nn.Module:
+    if kind == "batch":
+        return BatchNorm(channels, momentum=0.2)
+    return nn.GroupNorm(max(1, channels // _GROUP), channels)
 
 
 class Generator(nn.Module):
@@ -117,11 +127,12 @@ class Generator(nn.Module):
         self.network = network
         widths, given = network.widths, network.channels * network.slices + network.noise
         self.down = nn.ModuleList(
-            Down(before, after, norm=step > 0) for step, (before, after) in enumerate(pairwise((given, *widths)))
+            Down(before, after, network.norm if step else None)
+            for step, (before, after) in enumerate(pairwise((given, *widths)))
         )
         up = tuple(reversed(widths[:-1]))
         joined = [widths[-1], *(width * (2 if network.skips else 1) for width in up)]
-        self.up = nn.ModuleList(Up(before, after) for before, after in zip(joined[:-1], up, strict=True))
+        self.up = nn.ModuleList(Up(before, after, network.norm) for before, after in zip(joined[:-1], up, strict=True))
         last = network.head or 1
         self.last = nn.ConvTranspose2d(joined[-1], last, 4, 2, 1)
         if network.head:
@@ -196,7 +207,10 @@ class Discriminator(nn.Module):
         widths = [min(_WIDEST, network.judge_width * 2**step) for step in range(steps)]
         given = 1 + network.channels * network.judge_sees_labels
         self.main = nn.Sequential(
-            *(Down(before, after, norm=k > 0) for k, (before, after) in enumerate(pairwise((given, *widths)))),
+            *(
+                Down(before, after, network.norm if step else None)
+                for step, (before, after) in enumerate(pairwise((given, *widths)))
+            ),
             Same(widths[-1], 1),
         )
 
