@@ -39,7 +39,7 @@ _TOLD = ("mae", "bias", "sd_ratio", "dice_generated", "dice_real", "diversity", 
     "--split",
     default="auto",
     show_default=True,
-    type=click.Choice(["auto", "all", "train", "test"]),
+    type=click.Choice(["auto", "all", "train", "val", "test"]),
     help="Part of the real set to compare with; auto: test where it is split.",
 )
 @click.option("--metric", "metrics", multiple=True, help="Compute only this metric; may be given several times.")

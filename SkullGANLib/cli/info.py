@@ -136,18 +136,22 @@ def _dataset_facts(path: Path) -> dict[str, Any]:
         "subjects": len(set(map(str, table.get("subject", [])))),
         "spacing_mm": dataset.meta.spacing_mm,
         "dtype": str(dataset.hu.dtype),
+        "size": dataset.meta.size,
         "masks": dataset.masks is not None,
+        "label_sets": {name: dataset.labels(name) for name in sorted(dataset.label_sets)},
         "counts": counts,
     }
 
 
 def _dataset_text(facts: dict[str, Any]) -> str:
+    size, sets = facts["size"], facts["label_sets"]
+    labels = [f"{name}: {', '.join(f'{v} {word}' for v, word in each.items())}" for name, each in sets.items()]
     lines = [
         f"Segment data set {facts['path']}",
         f"  kind       {facts['kind']}",
-        f"  segments   {facts['segments']} of 128 x 128 pixels, {facts['spacing_mm']:g} mm ({facts['dtype']})",
+        f"  segments   {facts['segments']} of {size} x {size} pixels, {facts['spacing_mm']:g} mm ({facts['dtype']})",
         f"  subjects   {facts['subjects']}",
-        f"  label maps {'yes' if facts['masks'] else 'none'}",
+        f"  label maps {'; '.join(labels) or 'none'}",
     ]
     for column, counts in facts["counts"].items():
         if counts:
