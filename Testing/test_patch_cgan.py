@@ -192,6 +192,18 @@ def test_slices_come_with_their_neighbours_and_mirrored_with_their_image(data):
         assert np.array_equal(labels[k].numpy(), own[..., ::-1] if mirrored else own)
 
 
+def test_nothing_is_mirrored_where_a_label_has_a_side(data, tmp_path):
+    given = {"kind": "phantom", "spacing_mm": 2.0, "background_hu": -1000.0}
+    names = {"rings": {3: "Left ventricle", 5: "core"}}
+    masks = {"rings": data.label_sets["rings"]}
+    sided = SegmentDataset.create(tmp_path / "sided", data.hu, None, masks=masks, labels=names, **given)
+    turned = [
+        any(stream._place(k)[1] for k in range(48))
+        for stream in (LabelledData([path], mirror=True) for path in (sided.path, data.path))
+    ]
+    assert turned == [False, True]
+
+
 def test_what_samples_are_judged_with_are_the_labels_of_the_reference(data):
     stream = LabelledData([data.path], window_hu=(-1000, 1000))
     hu, labels = stream.reference(5), stream.drawn_condition(0, range(8 + 5))

@@ -23,6 +23,8 @@ _LOOKED_AT = 200  # slices that tell whether what has no label is empty
 class LabelledData(TrainingData):
     """Slices with a label set, in the order of training; what samples are judged with are held-out slices.
 
+    Nothing is mirrored where a label is named left or right.
+
     Args:
         paths: as for ``TrainingData``.
         label_set: of the sets; not needed where they have one.
@@ -55,6 +57,8 @@ class LabelledData(TrainingData):
         sets = [SegmentDataset.open(path) for path in paths]
         self.label_set = _label_set(sets, label_set)
         self.labels, self._channels = _channels([each.labels(self.label_set) for each in sets], tuple(labels))
+        if any(side in name.casefold() for name in self.labels for side in ("left", "right")):
+            self.mirror = False  # a mirrored left side would be called right
         self._label_arrays = [each.label_sets[self.label_set] for each in sets]
         self._neighbours = neighbours
         self._behind, self._before, self.slice_mm = adjacent(sets)
