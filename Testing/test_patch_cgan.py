@@ -288,9 +288,9 @@ def test_a_volume_lies_where_its_labels_lie_however_they_are_stored(model, order
     _, masks = rings(6, seed=6)
     masks[:, :16, :16] = 0  # another shape in each direction
     labels = Volume(masks, (2.0, 2.0, 3.0), (-31.0, 12.0, 5.0))
-    straight = translate_volume(model, labels, NAMES, device="cpu").volume
+    straight = translate_volume(model, labels, NAMES, device="cpu")
     turned = Volume.from_sitk(sitk.DICOMOrient(labels.to_sitk(), order))
-    made = translate_volume(model, turned, NAMES, device="cpu").volume
+    made = translate_volume(model, turned, NAMES, device="cpu")
     assert (made.spacing_mm, made.origin_mm) == (turned.spacing_mm, turned.origin_mm)
     assert np.array_equal(made.direction, turned.direction)
     back = sitk.GetArrayFromImage(sitk.DICOMOrient(made.to_sitk(), "LPS"))
@@ -300,9 +300,9 @@ def test_a_volume_lies_where_its_labels_lie_however_they_are_stored(model, order
 def test_labels_of_other_pixels_are_resampled_and_that_is_said(model):
     masks = rings(2, seed=7)[1].repeat(2, 1).repeat(2, 2)
     made = translate_volume(model, Volume(masks, (1.0, 1.0, 2.0)), NAMES, device="cpu")
-    assert made.volume.shape == masks.shape
+    assert made.shape == masks.shape
     assert made.notes == ("The model draws pixels of 2 mm; those of the label map, of 1 mm, are filled in between.",)
-    assert made.volume.hu[masks == 3].mean() > 400 > made.volume.hu[masks == 5].mean() > -200
+    assert made.hu[masks == 3].mean() > 400 > made.hu[masks == 5].mean() > -200
 
 
 def test_labels_that_are_none_are_refused_in_words(model):

@@ -328,41 +328,48 @@ def _ijkToWorld(node: Any) -> np.ndarray:
 
 
 def _merged(segmentationNode: Any, ids: list[str], volumeNode: Any) -> Any:
-    """An image on the grid of a volume, not 0 in any of the segments."""
-    wanted, merged = vtk.vtkStringArray(), slicer.vtkOrientedImageData()
-    for one in ids:
-        wanted.InsertNextValue(one)
-    extent, parent = slicer.vtkSegmentation.EXTENT_REFERENCE_GEOMETRY, segmentationNode.GetParentTransformNode()
+    """An image on the grid of a volume with the labels of segments, from 1 on in their order."""
+    parent = segmentationNode.GetParentTransformNode()
     if parent is None or parent.IsTransformToWorldLinear():
         # on the volume's grid as the segmentation sees it: with two transforms Slicer itself resamples twice
         grid = slicer.vtkOrientedImageData()
         grid.SetExtent(volumeNode.GetImageData().GetExtent())
         seen = np.linalg.inv(_toWorld(parent)) @ _ijkToWorld(volumeNode)
         grid.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(seen))
-        segmentationNode.GenerateMergedLabelmapForAllSegments(merged, extent, grid, wanted)
-    else:
-        slicer.vtkSlicerSegmentationsModuleLogic.GenerateMergedLabelmapInReferenceGeometry(
-            segmentationNode, volumeNode, wanted, extent, merged
-        )
+        return _mergedOn(segmentationNode, ids, grid)
+    merged = slicer.vtkOrientedImageData()
+    slicer.vtkSlicerSegmentationsModuleLogic.GenerateMergedLabelmapInReferenceGeometry(
+        segmentationNode, volumeNode, _strings(ids), slicer.vtkSegmentation.EXTENT_REFERENCE_GEOMETRY, merged
+    )
     return merged
+
+
+def _mergedOn(segmentationNode: Any, ids: list[str], grid: Any) -> Any:
+    """The same on a grid that lies where the segmentation does, below no or the same transform."""
+    merged, extent = slicer.vtkOrientedImageData(), slicer.vtkSegmentation.EXTENT_REFERENCE_GEOMETRY
+    segmentationNode.GenerateMergedLabelmapForAllSegments(merged, extent, grid, _strings(ids))
+    return merged
+
+
+def _strings(values: list[str]) -> vtk.vtkStringArray:
+    array = vtk.vtkStringArray()
+    for value in values:
+        array.InsertNextValue(value)
+    return array
 
 
 def _mergedOnOwnGrid(segmentationNode: Any, ids: list[str]) -> tuple[Any, np.ndarray]:
     """An image with the labels of segments, from 1 on, on the grid that the segmentation was drawn on; and (4, 4) from
     its (column, row, slice, 1) to LPS mm in the world.
     """
-    segmentation, grid, merged = segmentationNode.GetSegmentation(), slicer.vtkOrientedImageData(), None
+    segmentation, grid = segmentationNode.GetSegmentation(), slicer.vtkOrientedImageData()
     known = segmentation.GetConversionParameter(
         slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
     )
     if not known:
         known = segmentation.DetermineCommonLabelmapGeometry(slicer.vtkSegmentation.EXTENT_UNION_OF_SEGMENTS, None)
     slicer.vtkSegmentationConverter.DeserializeImageGeometry(known, grid, False)
-    wanted, merged = vtk.vtkStringArray(), slicer.vtkOrientedImageData()
-    for one in ids:
-        wanted.InsertNextValue(one)
-    extent = slicer.vtkSegmentation.EXTENT_REFERENCE_GEOMETRY
-    segmentationNode.GenerateMergedLabelmapForAllSegments(merged, extent, grid, wanted)
+    merged = _mergedOn(segmentationNode, ids, grid)
     matrix = vtk.vtkMatrix4x4()
     merged.GetImageToWorldMatrix(matrix)
     first = slicer.util.arrayFromVTKMatrix(matrix)

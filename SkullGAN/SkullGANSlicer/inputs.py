@@ -207,3 +207,8 @@ def conditionFlags(conditions: Mapping[str, Any] | None) -> list[str]:
 def nameOf(path: Path) -> str:
     """A name for people: of the folder that was made for it."""
     return path.parent.name if path.name == "model" else path.stem
+
+
+def sourceName(source: Any) -> str:
+    """Of a node, or of the file or folder of a scan."""
+    return source.GetName() if hasattr(source, "GetName") else Path(source).name.partition(".")[0]

@@ -64,6 +64,8 @@ class LabelMaps(JobRunner):
         Raises:
             InputError: no segmentation, no visible segment, or all of them empty.
         """
+        from SkullGANLib.ct.io import write_volume
+
         geometry.requireKind(volume, "vtkMRMLScalarVolumeNode", "volume node")
         model = model.model if isinstance(model, Run) else model
         out = self.temporary("from-labels") if out is None else Path(out).expanduser()
@@ -76,7 +78,7 @@ class LabelMaps(JobRunner):
                 role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
                 volume = segmentation.GetNodeReference(role)
             labels, found = geometry.labelMapFromSegmentation(segmentation, volume)
-            arguments = ["volume", "from-labels", _written(labels, Path(files.name) / "labels.nrrd")]
+            arguments = ["volume", "from-labels", write_volume(labels, Path(files.name) / "labels.nrrd")]
             arguments += ["--names", _named(found, names)]
         arguments += ["--model", model, "--out", out, "--count", str(count), "--seed", str(seed)]
         arguments += ["--smooth-mm", str(smooth_mm), "--device", device, *inputs.flags({"overwrite": overwrite})]
@@ -84,9 +86,8 @@ class LabelMaps(JobRunner):
         def load(result: dict[str, Any]) -> list[Any]:
             title = slicer.mrmlScene.GenerateUniqueName(f"CT from labels {inputs.nameOf(Path(model))}, seed {seed}")
             nodes = scene_volumes.showDrawn(out, name=title)
-            if hasattr(segmentation, "GetID") and slicer.mrmlScene.IsNodePresent(segmentation):
-                for node in nodes:
-                    node.SetNodeReferenceID(scene_volumes.SOURCE_ROLE, segmentation.GetID())
+            for node in nodes:
+                scene_volumes.refer(node, segmentation)
             if volume is not None and slicer.mrmlScene.IsNodePresent(volume):
                 scene_volumes.showAlike([volume, nodes[0]])
                 views.compareVolumes(volume, nodes[0])
@@ -160,8 +161,8 @@ class LabelMaps(JobRunner):
             from SkullGANLib.ct.label_names import read_labels
 
             labels, names = read_labels(out)
-            name = volume.GetName() if hasattr(volume, "GetName") else Path(volume).name.partition(".")[0]
-            node = scene.showLabels(labels, names, name=slicer.mrmlScene.GenerateUniqueName(f"{name} layers"))
+            title = slicer.mrmlScene.GenerateUniqueName(f"{inputs.sourceName(volume)} layers")
+            node = scene.showLabels(labels, names, name=title)
             node.SetAttribute(inputs.KIND_ATTRIBUTE, "layers")
             if hasattr(volume, "GetID") and slicer.mrmlScene.IsNodePresent(volume):
                 node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
@@ -196,6 +197,7 @@ class LabelMaps(JobRunner):
         Raises:
             InputError: no pair, or one without a volume or a visible segment.
         """
+        from SkullGANLib.ct.io import write_volume
         from SkullGANLib.segments.dataset import SegmentDataset
 
         if not pairs:
@@ -208,18 +210,12 @@ class LabelMaps(JobRunner):
             numbers = labels.with_array(_renumbered(labels.hu, table))
             folder = Path(files.name) / f"patient-{number:03d}"
             folder.mkdir()
-            _written(geometry.volumeFromNode(volume), folder / "image.nrrd")
-            _written(numbers, folder / "label.nrrd")
+            write_volume(geometry.volumeFromNode(volume), folder / "image.nrrd")
+            write_volume(numbers, folder / "label.nrrd")
         arguments = ["dataset", "import-pairs", files.name, "--out", out, "--size", str(size), "--plane", plane]
         arguments += ["--label-names", ",".join(f"{value}={name}" for name, value in known.items())]
         arguments += inputs.flags({"spacing": spacing_mm, "overwrite": overwrite})
         return self._run(PAIRS, arguments, lambda result: SegmentDataset.open(out), wait, finished, files)
-
-
-def _written(labels: Any, path: Path) -> Path:
-    from SkullGANLib.ct.io import write_volume
-
-    return write_volume(labels, path)
 
 
 def _named(found: Mapping[int, str], names: Mapping[str, str] | None) -> str:

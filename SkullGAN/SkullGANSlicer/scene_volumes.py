@@ -60,6 +60,12 @@ def showDrawn(path: Path, *, name: str) -> list[Any]:
     return nodes
 
 
+def refer(node: Any, source: Any) -> None:
+    """Let a node lead to the one it was made of, where that is a node of the scene."""
+    if hasattr(source, "GetID") and slicer.mrmlScene.IsNodePresent(source):
+        node.SetNodeReferenceID(SOURCE_ROLE, source.GetID())
+
+
 def renderBone(volumeNode: Any, *, visible: bool = True) -> Any:
     """Let 3D views show the bone of a CT: its volume rendering display node, or None where Slicer has none."""
     module = getattr(slicer.modules, "volumerendering", None)

@@ -61,10 +61,10 @@ class VolumeTools(JobRunner):
         def load(result: dict[str, Any]) -> Any:
             from SkullGANLib.ct.io import read_volume
 
-            name = slicer.mrmlScene.GenerateUniqueName(f"{_nameOf(volume)} calvarium")
+            name = slicer.mrmlScene.GenerateUniqueName(f"{inputs.sourceName(volume)} calvarium")
             node = scene.showVolume(read_volume(out, labels=True), name=name)
             node.SetAttribute(inputs.KIND_ATTRIBUTE, "calvarium")
-            _refer(node, volume)
+            scene_volumes.refer(node, volume)
             views.showVolume(node)
             return node
 
@@ -102,9 +102,9 @@ class VolumeTools(JobRunner):
             if len(result["calvaria"]) > 1:
                 raise InputError(f"{volume} holds several volumes; their maps are in {out}.", "Give one file.")
             (name,) = result["calvaria"]
-            title = slicer.mrmlScene.GenerateUniqueName(f"{_nameOf(volume)} surface")
+            title = slicer.mrmlScene.GenerateUniqueName(f"{inputs.sourceName(volume)} surface")
             node = showSurface(out / name, name=title)
-            _refer(node, volume)
+            scene_volumes.refer(node, volume)
             application = getattr(slicer, "app", None)
             manager = application.layoutManager() if application is not None else None
             if manager is not None:
@@ -228,7 +228,7 @@ class VolumeTools(JobRunner):
 
         def load(result: dict[str, Any]) -> Path:
             result["notes"] = [*filter(None, [note]), *result.get("notes", [])]
-            showAblation(out, name=f"{_nameOf(volume)} ablation")
+            showAblation(out, name=f"{inputs.sourceName(volume)} ablation")
             return out
 
         return self._run(ABLATION, arguments, load, wait, finished, files)
@@ -293,14 +293,3 @@ def showAblation(path: Path, *, name: str) -> list[Any]:
 def _column(values: Sequence[Any]) -> np.ndarray:
     """Of a table; a figure that could not be taken is not a number."""
     return np.array([np.nan if value is None else value for value in values])
-
-
-def _refer(node: Any, source: Any) -> None:
-    """Let a node lead to the one it was made of, where that is in the scene."""
-    if hasattr(source, "GetID") and slicer.mrmlScene.IsNodePresent(source):
-        node.SetNodeReferenceID(scene_volumes.SOURCE_ROLE, source.GetID())
-
-
-def _nameOf(source: Any) -> str:
-    """Of a node, or of the file or folder of a scan."""
-    return source.GetName() if hasattr(source, "GetName") else Path(source).name.partition(".")[0]

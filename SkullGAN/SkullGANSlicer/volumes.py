@@ -109,9 +109,8 @@ class Volumes(JobRunner):
         def load(result: dict[str, Any]) -> list[Any]:
             title = slicer.mrmlScene.GenerateUniqueName(f"Synthetic volume {inputs.nameOf(model)}, seed {seed}")
             nodes = scene_volumes.showDrawn(out, name=title)
-            if hasattr(source, "GetID") and slicer.mrmlScene.IsNodePresent(source):
-                for node in nodes:
-                    node.SetNodeReferenceID(scene_volumes.SOURCE_ROLE, source.GetID())
+            for node in nodes:
+                scene_volumes.refer(node, source)
             if beside is not None and slicer.mrmlScene.IsNodePresent(beside):
                 self.compareVolumes(beside, nodes[0])
             else:

@@ -105,9 +105,11 @@ def phantom(
         files = [_write(made.volume, origins, out, name, file_format, tilt)]
         if labels and not tilt:
             label_format = "nrrd" if file_format == "dicom" else file_format  # no CT series of labels
+            kept = made.labels
             if layers:
                 from SkullGANLib.prepare.layers import true_head_labels
-            kept = true_head_labels(made) if layers else made.labels
+
+                kept = true_head_labels(made)
             files.append(_write(kept, origins, out, f"{name}-labels", label_format, tilt))
         fact = {"subject": name, "seed": own_seed, "files": files, "parameters": made.parameters.as_dict()}
         facts[f"{organ}s"].append({**fact, "rotation_deg": np.round(rotation, 4).tolist(), **about})

@@ -61,16 +61,12 @@ def from_labels(
     given, found = read_labels(labels)
     known = parse_names(names) if names else found or dict(enumerate(model.network.labels, start=1))
     options = {"smooth_mm": smooth_mm, "device": device, "progress": progress}
-    drawn, notes = [], []
-    for k in range(count):
-        made = translate_volume(model, given, known, seed=seed + k, **options)
-        drawn.append(made.volume)
-        notes = list(made.notes)
-    for note in notes:
-        click.echo(f"Note: {note}")
+    drawn = (translate_volume(model, given, known, seed=seed + k, **options) for k in range(count))
     facts = {"seed": seed, "smooth_mm": smooth_mm, "labels": {str(value): name for value, name in known.items()}}
     with replace_folder(out, marker="volumes.json") as temporary:
-        write_translated(drawn, given, temporary, model, file_format, facts)
+        notes = write_translated(drawn, given, temporary, model, file_format, facts)
+    for note in notes:
+        click.echo(f"Note: {note}")
     progress.result(volumes=str(out), notes=notes)
     progress.close()
     click.echo(f"{count} volume{'s' if count > 1 else ''}: {out}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,12 +16,11 @@ from SkullGANLib.ct.phantom_parts import LABELS, MeanHead, base_distance
 from SkullGANLib.ct.phantom_shell import Depth, Foot, SkullShell
 from SkullGANLib.ct.volume import Volume
 from SkullGANLib.errors import InputError
-from SkullGANLib.progress import Progress, report
+from SkullGANLib.progress import Progress
 
 __all__ = ["LABELS", "HeadPhantom", "PhantomHead", "PhantomParameters"]
 
 SLICES_AT_ONCE = 6
-THREADS = 2
 MARGIN_ABOVE_MM = 6.0
 FIELD_CENTRE_Y_MM = -4.0  # the nose reaches further forward than the occiput backward
 PROFILE_STEP_MM = 0.1
@@ -210,7 +208,9 @@ class HeadPhantom:
             InputError: a shape, spacing, blur, noise or tilt that no scan has.
             Cancelled: ``progress`` asked to stop.
         """
-        _check(shape, spacing_mm, blur_mm, noise_hu, gantry_tilt_deg)
+        phantom_scanner.check_scan(shape, spacing_mm, blur_mm, noise_hu)
+        if abs(gantry_tilt_deg) > 35:
+            raise InputError(f"No gantry tilts by {gantry_tilt_deg:g} degrees.", "Give -35 to 35 degrees.")
         head_to_lps = np.eye(4)
         head_to_lps[:3, :3] = Rotation.from_euler("xyz", rotation_deg, degrees=True).as_matrix()
         head_to_lps[:3, 3] = translation_mm
@@ -224,25 +224,18 @@ class HeadPhantom:
         half = (np.array(shape[::-1]) - 1) / 2
         index_to_lps[:3, 3] = middle - index_to_lps[:3, :3] @ half
 
-        hu, labels = np.empty(shape, np.float32), np.empty(shape, np.uint8)
         painter = HeadPainter(self.shell, self.seed, head_to_lps, index_to_lps, table, metal)
-        starts = range(0, shape[0], SLICES_AT_ONCE)
-        with ThreadPoolExecutor(THREADS) as pool:
-            tasks = [pool.submit(painter.paint, hu, labels, k, min(k + SLICES_AT_ONCE, shape[0])) for k in starts]
-            try:
-                for done, task in enumerate(tasks):
-                    report(progress, done, len(tasks), "Painting the head")
-                    task.result()
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
-        phantom_scanner.blur(hu, tuple(blur_mm / s for s in spacing_mm))
-        volume = np.empty(shape, np.int16)
-        for k, image in enumerate(hu):
-            if noise_hu > 0:
-                image += np.float32(noise_hu) * phantom_scanner.noise(image.shape, [self.seed, 3, k])
-            volume[k] = np.rint(np.clip(image, *phantom_scanner.HU_RANGE))
-        report(progress, len(tasks), len(tasks), "Painting the head")
+        volume, labels = phantom_scanner.scanned(
+            painter,
+            shape,
+            spacing_mm,
+            blur_mm=blur_mm,
+            noise_hu=noise_hu,
+            seed=[self.seed, 3],
+            slices_at_once=SLICES_AT_ONCE,
+            message="Painting the head",
+            progress=progress,
+        )
 
         across_mm = spacing_mm[2] * float(np.cos(tilt))
         geometry = {
@@ -263,20 +256,3 @@ class HeadPhantom:
 
 def _xyz(directions: np.ndarray) -> np.ndarray:
     return np.moveaxis(np.asarray(directions, np.float32), -1, 0)
-
-
-def _check(
-    shape: tuple[int, int, int],
-    spacing_mm: tuple[float, float, float],
-    blur_mm: float,
-    noise_hu: float,
-    tilt_deg: float,
-) -> None:
-    if len(shape) != 3 or min(shape) < 1:
-        raise InputError(f"A volume of {shape} voxels is empty.", "Give three positive numbers: slices, rows, columns.")
-    if len(spacing_mm) != 3 or not all(0.1 <= s <= 10 for s in spacing_mm):
-        raise InputError(f"The spacing {spacing_mm} mm is no scanner's.", "Give x, y and z from 0.1 to 10 mm.")
-    if not (0 <= blur_mm <= 5 and 0 <= noise_hu <= 1000):
-        raise InputError("Blur or noise is out of range.", "Give a blur of 0 to 5 mm and a noise of 0 to 1000 HU.")
-    if abs(tilt_deg) > 35:
-        raise InputError(f"No gantry tilts by {tilt_deg:g} degrees.", "Give -35 to 35 degrees.")

@@ -1,16 +1,98 @@
-"""What lies around the head and what the scanner adds: head holder and table, blur, noise, streaks of metal."""
+"""How phantoms are scanned, and what lies around the head: head holder and table, blur, noise, streaks of metal."""
 
 from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
 import numpy as np
 
 from SkullGANLib.ct.phantom_shell import ramp
+from SkullGANLib.errors import InputError
+from SkullGANLib.progress import Progress, report
+
+THREADS = 2
 
 HU_RANGE = (-1024, 3071)
 CUP_RADIUS_MM = 104.0
 CUP_WALL_MM = 4.5
 PAD_MM = 6.0
 NOISE_SIGMA_PIXELS = 0.65  # of the reconstruction kernel in the slice
+
+
+class Painter(Protocol):
+    """What paints slices of a phantom, several at the same time."""
+
+    def paint(self, hu: np.ndarray, labels: np.ndarray, first: int, last: int) -> None:
+        """Fill slices ``first`` to ``last`` of (slice, row, column) HU and labels."""
+
+
+def check_scan(
+    shape: tuple[int, int, int], spacing_mm: tuple[float, float, float], blur_mm: float, noise_hu: float
+) -> None:
+    """Refuse what no scan has.
+
+    Raises:
+        InputError: an impossible shape, spacing, blur or noise.
+    """
+    if len(shape) != 3 or min(shape) < 1:
+        raise InputError(f"A volume of {shape} voxels is empty.", "Give three positive numbers: slices, rows, columns.")
+    if len(spacing_mm) != 3 or not all(0.1 <= s <= 10 for s in spacing_mm):
+        raise InputError(f"The spacing {spacing_mm} mm is no scanner's.", "Give x, y and z from 0.1 to 10 mm.")
+    if not (0 <= blur_mm <= 5 and 0 <= noise_hu <= 1000):
+        raise InputError("Blur or noise is out of range.", "Give a blur of 0 to 5 mm and a noise of 0 to 1000 HU.")
+
+
+def scanned(
+    painter: Painter,
+    shape: tuple[int, int, int],
+    spacing_mm: tuple[float, float, float],
+    *,
+    blur_mm: float,
+    noise_hu: float,
+    seed: list[int],
+    slices_at_once: int,
+    message: str,
+    progress: Progress | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Paint a phantom, blur it and add noise.
+
+    Args:
+        painter: of the phantom.
+        shape: (slices, rows, columns).
+        spacing_mm: (x, y, z).
+        blur_mm: sigma of the point spread, mm.
+        noise_hu: standard deviation of the noise.
+        seed: of the noise, to which the number of the slice is appended.
+        slices_at_once: in a block.
+        message: that goes with the progress.
+        progress: told after each block.
+
+    Returns:
+        int16 HU and uint8 labels.
+
+    Raises:
+        Cancelled: ``progress`` asked to stop.
+    """
+    hu, labels = np.empty(shape, np.float32), np.empty(shape, np.uint8)
+    starts = range(0, shape[0], slices_at_once)
+    with ThreadPoolExecutor(THREADS) as pool:
+        tasks = [pool.submit(painter.paint, hu, labels, k, min(k + slices_at_once, shape[0])) for k in starts]
+        try:
+            for done, task in enumerate(tasks):
+                report(progress, done, len(tasks), message)
+                task.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    blur(hu, tuple(blur_mm / s for s in spacing_mm))
+    volume = np.empty(shape, np.int16)
+    for k, image in enumerate(hu):
+        if noise_hu > 0:
+            image += np.float32(noise_hu) * noise(image.shape, [*seed, k])
+        volume[k] = np.rint(np.clip(image, *HU_RANGE))
+    report(progress, len(tasks), len(tasks), message)
+    return volume, labels
 
 
 def holder(x: np.ndarray, y: np.ndarray, back_mm: float, middle_mm: float) -> tuple[np.ndarray, np.ndarray]:

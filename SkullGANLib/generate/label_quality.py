@@ -96,7 +96,7 @@ def compare_with_labels(
         names,
         window_hu=window_hu,
         consistent=segmenter,
-        draws=np.stack(drawn) if draws > 1 else None,
+        draws=drawn if draws > 1 else None,
         seed=seed,
         progress=progress,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +18,7 @@ from SkullGANLib.models.draws import SAMPLE
 from SkullGANLib.models.folder import Model
 from SkullGANLib.models.window import exported_hu
 from SkullGANLib.progress import Progress, report
+from SkullGANLib.segments.arrays import label_values
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -149,14 +150,6 @@ def with_neighbours(labels: np.ndarray, neighbours: int, step: int = 1) -> np.nd
     return labels[np.clip(np.arange(len(labels))[:, None] + near, 0, len(labels) - 1)]
 
 
-@dataclass(frozen=True)
-class Translation:
-    """A volume drawn from a label map, and sentences a user should read."""
-
-    volume: Volume
-    notes: tuple[str, ...]
-
-
 def translate_volume(
     model: Model,
     labels: Volume,
@@ -167,14 +160,14 @@ def translate_volume(
     device: str = "auto",
     precision: str = "auto",
     progress: Progress | None = None,
-) -> Translation:
-    """A CT volume of a label map, on the label map's own grid.
+) -> Volume:
+    """A CT volume of a label map, on the label map's own grid; its notes say what a user should know.
 
     Labels are turned and resampled to slices as the model was trained on, and what is drawn is resampled back.
 
     Args:
         model: from ``load_model``, of a family that draws from label maps.
-        labels: label map, any orientation and spacing.
+        labels: label map, uint8, any orientation and spacing.
         names: value to the name of what it stands for.
         seed: of the noise; another one gives another CT of the same labels.
         smooth_mm: standard deviation of the Gaussian by which noise is mixed across slices.
@@ -188,14 +181,13 @@ def translate_volume(
     import SimpleITK as sitk
 
     table = channels_of(model, names)
-    present = np.flatnonzero(np.bincount(np.asarray(labels.hu, np.int64).clip(0, 255).ravel(), minlength=1))
-    nameless = [int(value) for value in present if value and value not in names]
+    present = label_values(labels.hu)
+    nameless = [value for value in present if value not in names]
     if nameless:
         channels_of(model, {value: f"label {value}" for value in nameless})  # known by number, or refused
     if not table[present].any():
         raise InputError("The label map is empty.", "Draw or choose some labels first.")
-    channels = table[labels.hu.astype(np.uint8)]
-    image = labels.with_array(channels).to_sitk()
+    image = labels.with_array(table[labels.hu]).to_sitk()
     card, notes = model.card, []
     turned = sitk.DICOMOrient(image, _CODES.get(card.training.get("plane", ""), "LPS"))
     grid = _grid(turned, card.spacing_mm)
@@ -220,7 +212,7 @@ def translate_volume(
     drawn = sitk.GetImageFromArray(hu)
     drawn.CopyInformation(grid)
     back = _resampled(drawn, image, sitk.sitkLinear, card.background_hu)
-    return Translation(replace(labels, hu=sitk.GetArrayFromImage(back).astype(np.float32), notes=()), tuple(notes))
+    return replace(labels, hu=sitk.GetArrayFromImage(back).astype(np.float32), notes=tuple(notes))
 
 
 def _mixture(sigma: float) -> tuple[np.ndarray, list[float]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,9 @@ _KEPT = ("plane", "region", "side", "position_mm", "rotation_deg")  # of the tab
 
 
 def write_translated(
-    volumes: Sequence[Volume], labels: Volume, folder: Path, model: Model, file_format: str, facts: Mapping[str, Any]
-) -> None:
-    """Write volumes drawn from one label map, ``volumes.json`` and ``preview.png`` with the labels above them.
+    volumes: Iterable[Volume], labels: Volume, folder: Path, model: Model, file_format: str, facts: Mapping[str, Any]
+) -> list[str]:
+    """Write volumes as they are drawn from one label map, ``volumes.json`` and ``preview.png`` with the labels on top.
 
     Args:
         volumes: drawn from ``model``.
@@ -34,14 +34,20 @@ def write_translated(
         model: that drew them.
         file_format: ending of the files, such as ``nrrd``.
         facts: how they were drawn.
+
+    Returns:
+        What a user should know of the volumes.
     """
-    files = [write_numbered(volume, folder, number, file_format) for number, volume in enumerate(volumes)]
     highest = max(1, int(labels.hu.max()))
-    shown = {"Labels": [three_views(labels, (0, highest))]}
-    for number, volume in enumerate(volumes[:PREVIEWED]):
-        shown[f"Volume {number + 1}"] = [three_views(volume)]
+    shown, files, notes = {"Labels": [three_views(labels, (0, highest))]}, [], {}
+    for number, volume in enumerate(volumes):
+        files.append(write_numbered(volume, folder, number, file_format))
+        notes |= dict.fromkeys(volume.notes)
+        if number < PREVIEWED:
+            shown[f"Volume {number + 1}"] = [three_views(volume)]
     write_origin(folder, model, facts, files)
     write_views(folder / "preview.png", shown)
+    return list(notes)
 
 
 def translate_dataset(

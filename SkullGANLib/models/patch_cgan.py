@@ -302,7 +302,7 @@ class PatchCGAN:
 
 
 class Drawing(nn.Module):
-    """A generator with its batch statistics folded away by autocast to bfloat16 where that is faster."""
+    """A generator that draws in bfloat16 where that is faster."""
 
     def __init__(self, generator: Generator, bfloat16: bool) -> None:
         super().__init__()

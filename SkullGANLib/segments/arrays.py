@@ -16,6 +16,14 @@ BLOCK_BYTES = 1 << 24
 SMALLEST_PX, LARGEST_PX = 32, 512
 
 
+def label_values(labels: np.ndarray) -> list[int]:
+    """The values in (N, rows, columns) uint8 but 0, ascending; read a slice at a time."""
+    found = np.zeros(256, bool)
+    for image in labels:
+        found[image.ravel()] = True
+    return (np.flatnonzero(found[1:]) + 1).tolist()
+
+
 class _HashedFile:
     """A file that hashes what is written to it; without a file it only hashes."""
 

@@ -15,7 +15,7 @@ from SkullGANLib.errors import FormatError, InputError
 from SkullGANLib.files import replace_folder, restore_interrupted, sha256_of
 from SkullGANLib.progress import Progress, report
 from SkullGANLib.segments import store
-from SkullGANLib.segments.arrays import check_segments, finite_blocks, npy_sha256
+from SkullGANLib.segments.arrays import check_segments, finite_blocks, label_values, npy_sha256
 from SkullGANLib.segments.meta import META_FILE, DatasetMeta, Kind, parse_meta
 from SkullGANLib.segments.splits import split_by_segment, split_by_subject
 from SkullGANLib.segments.table import Table, complete_table, nearest_name, select_rows, stack_tables, table_bytes
@@ -64,7 +64,7 @@ class SegmentDataset:
             there = ", ".join(sorted(self.label_sets)) or "none"
             raise InputError(f"The data set has no label set {name}; it has: {there}.", "Choose another, or add masks.")
         known = self.meta.labels.get(name, store.TISSUE_LABELS if name == store.TISSUES else {})
-        found = np.flatnonzero(np.bincount(self.label_sets[name].ravel(), minlength=1)).tolist()
+        found = label_values(self.label_sets[name])
         return {value: known.get(value, f"label {value}") for value in sorted({*found, *known} - {0})}
 
     @functools.cached_property
