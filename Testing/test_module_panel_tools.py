@@ -75,6 +75,19 @@ def test_a_tool_can_be_cancelled_and_the_others_wait_for_it(desk, tools, name):
     assert (tools[name].text, desk.errors) == (text, [])
 
 
+def test_a_job_that_ends_while_the_panel_is_brought_up_to_date_leaves_no_old_words_on_a_button(desk, tools):
+    desk.waiting(tools["calvariumButton"], "volume", "say(exit_code=2, canceled=True)\nsys.exit(2)")
+    job = desk.logic.job
+    job.cancel()
+    desk.panel.update()
+    assert tools["calvariumButton"].text == "Cancelling..."
+    job._process.wait()
+    desk.panel.update()
+    assert (job.running, tools["calvariumButton"].text) == (True, "Cancelling...")  # its end was not looked for
+    desk.idle()
+    assert (tools["calvariumButton"].text, desk.errors) == ("Cut out calvarium", [])
+
+
 def test_the_calvarium_is_told_of_and_chosen_for_what_comes_next(desk, ui, tools):
     from SkullGANLib.ct.io import write_volume
     from SkullGANLib.ct.volume import Volume

@@ -142,7 +142,7 @@ class Panel:
 
     def why(self, *reasons: str) -> str:
         """The first reason against starting a job, as a sentence; empty when there is none."""
-        busy = self.logic.busy
+        busy = self.logic.busyAsSeen
         if busy and self.logic.job.title in CANCELLABLE:
             busy = _("{busy} Cancel it first.").format(busy=busy)
         return next(filter(None, (self.status.why(), busy, *reasons)), "")

@@ -46,8 +46,15 @@ class JobRunner:
     @property
     def busy(self) -> str:
         """Why no job can start now, as a sentence; empty when one can."""
+        if self.job is not None:
+            self.job.poll()
+        return self.busyAsSeen
+
+    @property
+    def busyAsSeen(self) -> str:
+        """The same as of the last look at the child, so that no job ends while the panel tells of it."""
         job = self.job
-        return f"{job.title} is still running." if job is not None and job.poll() else ""
+        return f"{job.title} is still running." if job is not None and job.running else ""
 
     def temporary(self, name: str) -> Path:
         """A folder that does not exist yet and lasts as long as this object."""

@@ -76,7 +76,7 @@ class StatusSection(Section):
         lacking = {"missing": self.missing, "torch": self._noTorch, "replace": self._wrongTorch()}
         self.ui.installButton.visible = any(lacking.values())
         self.ui.installButton.text = _("Repair torch") if lacking["replace"] else _("Install")
-        allow(self.ui.installButton, self.logic.busy, install.explanation(**lacking))
+        allow(self.ui.installButton, self.logic.busyAsSeen, install.explanation(**lacking))
 
     def onInstall(self, checked: bool = False) -> None:
         replace = self._wrongTorch()
