@@ -1,15 +1,16 @@
-"""``skullgan info``: what a scan or a data set holds, and what is odd about it."""
+"""``skullgan info``: what a scan, a data set, a model or a folder of volumes holds, and what is odd about it."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from SkullGANLib.cli import common
+from SkullGANLib.cli import common, info_model
 
 if TYPE_CHECKING:
     from SkullGANLib.ct.volume import Volume
@@ -30,10 +31,13 @@ ACQUISITION_NAMES = {
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @common.command
 def info(path: Path, series: str | None, hu_offset: float, as_json: bool, progress) -> None:
-    """Show what a CT scan (DICOM folder, NRRD, NIfTI, MHA) or a segment data set holds."""
-    if (path / "dataset.json").is_file():
-        facts = _dataset_facts(path)
-        click.echo(json.dumps(facts, indent=2, default=str) if as_json else _dataset_text(facts))
+    """Show what a CT scan (DICOM folder, NRRD, NIfTI, MHA), a segment data set, a model or a folder of volumes holds.
+
+    A model is its folder, a training run, or just the name of one that comes with SkullGAN.
+    """
+    if described := _described(path):
+        facts, text = described
+        click.echo(json.dumps(facts, indent=2, default=str) if as_json else text(facts))
         return
     from SkullGANLib.ct.io import read_volume
 
@@ -48,6 +52,19 @@ def info(path: Path, series: str | None, hu_offset: float, as_json: bool, progre
         click.echo(json.dumps(dict(facts, series=lines), indent=2))
     else:
         click.echo(_volume_text(facts))
+
+
+def _described(path: Path) -> tuple[dict[str, Any], Callable[[dict[str, Any]], str]] | None:
+    """The facts of a folder of this library and how they are put into words; None for anything else."""
+    if (path / "dataset.json").is_file():
+        return _dataset_facts(path), _dataset_text
+    if (path / info_model.VOLUMES_FILE).is_file():
+        return info_model.volumes_facts(path), info_model.volumes_text
+    if not path.exists():
+        from SkullGANLib.models.folder import shipped_model
+
+        path = shipped_model(path)
+    return (info_model.model_facts(path), info_model.model_text) if info_model.is_model(path) else None
 
 
 def _list(path: Path, progress: Any) -> list[dict[str, Any]]:

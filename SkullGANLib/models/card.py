@@ -137,4 +137,8 @@ def load_card(path: str | Path) -> ModelCard:
     try:
         return ModelCard(**content)
     except (ValidationError, TypeError) as error:
-        raise FormatError(f"{folder / CARD_FILE} is damaged: {error}.", "Take a whole copy of the model.") from error
+        why = str(error)
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise FormatError(f"{folder / CARD_FILE} is damaged: {why}.", "Take a whole copy of the model.") from error
