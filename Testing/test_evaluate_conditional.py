@@ -1,6 +1,7 @@
 """CT made from label maps: known differences give known figures, and what cannot be known is said."""
 
 import csv
+import itertools
 import json
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ import pytest
 from skimage.metrics import structural_similarity
 
 from SkullGANLib.errors import InputError
-from SkullGANLib.evaluate import conditional_sums
+from SkullGANLib.evaluate import conditional_report, conditional_sums
 from SkullGANLib.evaluate.conditional import evaluate_conditional
 from SkullGANLib.evaluate.conditional_report import choose_examples, write_conditional_report
 from SkullGANLib.evaluate.conditional_sums import SubjectSums
@@ -54,7 +55,9 @@ def test_a_perfect_generation_has_no_error_and_an_infinite_signal_to_noise_ratio
     assert found.overall["ssim"].value == pytest.approx(1)
     assert found.overall["psnr"].value is None
     assert found.overall["psnr"].n == 0
-    assert any("12 of 12 generated slices are the same" in note for note in found.notes)
+    assert any(
+        "The same as the real ones within the window: 12 of 12 generated slices." in note for note in found.notes
+    )
     assert found.overall["dice_gap"].value == 0
     for value in (1, 2, 5):
         figures = found.labels[value].figures
@@ -218,7 +221,8 @@ def test_few_subjects_absent_and_rare_labels_and_empty_masks_are_told():
     assert "No slice has the label tooth (11)" in told
     assert "scalp (5) is in 3 slices only" in told
     assert "Only one subject has the label stone (9)" in told
-    assert "1 of 24 masks are empty" in told
+    assert "Empty masks, which count as background alone: 1 of 24." in told
+    assert "stone (9), in 1 slice: its" in told
     assert 11 not in found.labels
     assert found.labels[0].name == "air"
     assert found.labels[9].figures["mae"].interval is None
@@ -273,6 +277,35 @@ def test_examples_go_from_the_best_to_the_worst_slice_and_over_the_subjects():
     assert (chosen[0], chosen[-1]) == (1, 19)
     few = choose_examples(replace(found, columns={k: v[:3] for k, v in found.columns.items()}), masks[:3])
     assert few.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(("shape", "n"), [((24, 24), 1), ((24, 24), 6), ((16, 64), 1), ((48, 24), 2)])
+def test_the_images_of_an_example_stand_side_by_side_below_their_headings(monkeypatch, tmp_path, shape, n):
+    drawn = []
+    monkeypatch.setattr(conditional_report, "save_figure", lambda figure, path: drawn.append(figure))
+    names = dict(enumerate(["left ventricle blood cavity", "left atrium", "a", "b", "c", "d", "pulmonary artery"], 1))
+    masks = np.tile(np.arange(shape[1], dtype=np.uint8) % 8, (n, shape[0], 1))
+    real = 100.0 * masks
+    found = evaluate_conditional(real + 1, real, masks, np.array([f"s{i}" for i in range(n)]), names, window_hu=WINDOW)
+    conditional_report.draw_examples(found, real + 1, real, masks, tmp_path / "examples.png")
+    (figure,) = drawn
+    figure.draw_without_rendering()
+    images = [axes for axes in figure.axes if axes.images]
+    assert len(images) == 4 * min(n, 5)
+    boxes = [axes.get_window_extent() for axes in images]
+    for i in range(0, len(boxes), 4):
+        row = boxes[i : i + 4]
+        assert np.ptp([box.y0 for box in row]) < 1
+        assert np.ptp([box.width for box in row]) < 1
+        assert all(one.x1 < other.x0 < one.x1 + 0.1 * one.width for one, other in itertools.pairwise(row))
+    headings = [text.get_window_extent() for axes in images[:4] for text in axes.texts]
+    assert len(headings) == 4
+    assert np.ptp([box.y0 for box in headings]) < 1
+    for box in [*headings, figure.legends[0].get_window_extent()]:
+        assert box.x0 >= 0
+        assert box.y0 >= 0
+        assert box.x1 <= figure.bbox.x1
+        assert box.y1 <= figure.bbox.y1
 
 
 def test_the_report_holds_every_figure_and_opens_offline(tmp_path):

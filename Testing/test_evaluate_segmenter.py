@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from SkullGANLib.ct.label_names import names_a_side
 from SkullGANLib.errors import Cancelled, InputError
 from SkullGANLib.evaluate.segmenter import _varied, dice, train_segmenter
 
@@ -136,6 +137,16 @@ def test_labels_named_left_or_right_are_not_mirrored(monkeypatch):
     for name in ("left ventricle", "Right_atrium", "bright spot"):
         train_segmenter(hu, masks, {3: name, 7: "aorta"}, window_hu=WINDOW, steps=1)
     assert asked == [False, False, True]
+
+
+@pytest.mark.parametrize("name", ["left ventricle", "RIGHT_ATRIUM", "atrium (left)", "kidney-Right", "left2"])
+def test_a_side_is_a_word_of_its_own_however_it_is_set_apart(name):
+    assert names_a_side(["aorta", name])
+
+
+def test_words_that_hold_a_side_name_none():
+    assert not names_a_side(["bright spot", "cleft", "leftover", "outright", "LV", ""])
+    assert not names_a_side([])
 
 
 def test_dice_has_known_values():

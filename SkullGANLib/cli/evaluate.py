@@ -29,7 +29,8 @@ _TOLD = ("mae", "bias", "sd_ratio", "dice_generated", "dice_real", "diversity", 
 @click.option(
     "--training",
     type=click.Path(path_type=Path),
-    help="Real segments the model was trained on, elsewhere; of a split set its part train.",
+    help="Real segments the model was trained on, elsewhere; with --labels, slices of other subjects that teach the "
+    "segmenter behind mask consistency. Of a split set its part train.",
 )
 @click.option("--control", type=click.Path(path_type=Path), help="Segments of a model without pre-training.")
 @click.option("--artificial", metavar="auto|PATH", help="Artificial set that fools the radiological figures.")
@@ -121,17 +122,15 @@ def _compare(
     progress: Progress,
 ) -> None:
     """Compare what a model draws from label maps with the images these belong to."""
-    from SkullGANLib.files import check_replaceable
     from SkullGANLib.generate.label_quality import compare_with_labels
     from SkullGANLib.models.folder import load_model, shipped_model
     from SkullGANLib.segments.dataset import SegmentDataset
 
-    check_replaceable(out, overwrite=overwrite, marker="conditional.json")
     found = compare_with_labels(
         load_model(shipped_model(folder)),
         SegmentDataset.open(labels, verify=True),
         out,
-        training=None if training is None else SegmentDataset.open(training),
+        training=None if training is None else SegmentDataset.open(training, verify=True),
         split=split,
         seed=seed,
         device=device,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -69,3 +71,9 @@ def parse_names(text: str) -> dict[int, str]:
             raise InputError(f"{part.strip()!r} does not name a label.", "Write value=name, as in 1=outer table.")
         names[int(value)] = name.strip()
     return names
+
+
+def names_a_side(names: Iterable[str]) -> bool:
+    """Whether a label is named left or right, as a word of its own: mirrored, it would be called by the wrong side."""
+    words = (re.findall(r"[^\W\d_]+", name.casefold()) for name in names)
+    return any({"left", "right"} & set(each) for each in words)

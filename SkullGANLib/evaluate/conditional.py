@@ -182,9 +182,10 @@ def _check_shapes(
     if not np.any(masks):
         raise InputError("The masks hold no label at all.", "Choose the label set that the slices were generated from.")
     if subjects is not None and np.shape(subjects) != shape[:1]:
-        raise InputError(f"{np.shape(subjects)} subjects for {shape[0]} slices.", "Give one for each slice.")
+        words = f"The subjects for {shape[0]} slices are of shape {np.shape(subjects)}."
+        raise InputError(words, "Give one for each slice.")
     if draws is not None and len(draws) < 2:
-        raise InputError(f"{len(draws)} draws of each label map show no diversity.", "Give at least two.")
+        raise InputError("Fewer than two draws of each label map show no diversity.", "Give at least two.")
 
 
 def _measure(
@@ -319,15 +320,16 @@ def _subject_notes(count: int | None) -> list[str]:
 def _label_notes(names: dict[int, str], present: np.ndarray, over: SubjectSums) -> list[str]:
     notes, empty = [], int((~present[:, 1:].any(1)).sum())
     if empty:
-        notes.append(f"{empty} of {len(present)} masks are empty: those slices count as background alone.")
+        notes.append(f"Empty masks, which count as background alone: {empty} of {len(present)}.")
     for (value, name), shown in zip(names.items(), present.T, strict=True):
         count, called = int(shown.sum()), f"{name} ({value})"
+        slices = f"{count} slice" if count == 1 else f"{count} slices"
         if not count and value != BACKGROUND:
             notes.append(f"No slice has the label {called}: nothing is said of it.")
         elif count and len(np.unique(over.group[shown])) == 1 < over.count:
-            notes.append(f"Only one subject has the label {called}, in {count} slices: its figures have no interval.")
+            notes.append(f"Only one subject has the label {called}, in {slices}: its figures have no interval.")
         elif 0 < count < FEW_SLICES:
-            notes.append(f"The label {called} is in {count} slices only: its figures say little.")
+            notes.append(f"The label {called} is in {slices} only: its figures say little.")
     return notes
 
 
@@ -352,8 +354,8 @@ def _value_notes(
         )
     if same:
         notes.append(
-            f"{same} of {len(columns['psnr_db'])} generated slices are the same as the real ones within the window: "
-            "their signal-to-noise ratio is infinite and left out of the mean."
+            f"The same as the real ones within the window: {same} of {len(columns['psnr_db'])} generated slices. An "
+            "infinite signal-to-noise ratio is left out of the mean."
         )
     if draws is not None:
         notes.append(

@@ -31,7 +31,7 @@ PICTURES = {
     "labels.png": "How far generated CT is from real CT, label by label",
     "examples.png": "From the best slice (top) to the worst: condition, generated, real and their difference",
 }
-EXAMPLES = 5
+EXAMPLES, WIDTH_IN = 5, 12.4
 FAINT = 0.05
 """Of the window; what is darker looks black."""
 DIFFERENCE_QUANTILE, DIFFERENCE_STEP_HU = 0.99, 50.0
@@ -175,29 +175,37 @@ def draw_examples(
     apart = {"cmap": "RdBu_r", "vmin": -end, "vmax": end}
 
     height = 3.0 * shown.shape[1] / shown.shape[2] + 0.3
-    figure = new_figure(12.4, len(chosen) * height + 1.5)
-    grid = figure.subplots(len(chosen), 4, squeeze=False)
-    for axes, title in zip(grid[0], ("condition", "generated", "real", "generated less real"), strict=True):
-        axes.annotate(
-            title, (0.5, 1), (0, 24), xycoords="axes fraction", textcoords="offset points", ha="center", fontsize=15
-        )
-    for i, row in enumerate(grid):
+    figure = new_figure(WIDTH_IN, len(chosen) * height + 1.8)
+    cells = figure.add_gridspec(len(chosen) + 1, 4, height_ratios=[*[height] * len(chosen), 0.14])
+    for i, row in enumerate(chosen):
         columns = result.columns
-        words = f"slice {chosen[i]}, {columns['subject'][chosen[i]]}"
-        titles = (words, "", "", f"MAE {columns['mae_hu'][chosen[i]]:.0f} HU, SSIM {columns['ssim'][chosen[i]]:.3f}")
+        words = f"slice {row}, {columns['subject'][row]}"
+        titles = (words, "", "", f"MAE {columns['mae_hu'][row]:.0f} HU, SSIM {columns['ssim'][row]:.3f}")
         images = (place[shown[i]], given[0][i], given[1][i], difference[i])
+        grid = [figure.add_subplot(cells[i, k]) for k in range(4)]
         drawn = []
-        for axes, image, style, text in zip(row, images, (paint, grey, grey, apart), titles, strict=True):
+        for axes, image, style, text in zip(grid, images, (paint, grey, grey, apart), titles, strict=True):
             drawn.append(axes.imshow(image, interpolation="nearest", **style))
             axes.set_title(text, fontsize=11, pad=4)
             axes.set_xticks([])
             axes.set_yticks([])
-    for image, some, label in ((drawn[1], grid[:, 1:3], "HU"), (drawn[3], grid[:, 3:], "HU")):
-        bar = figure.colorbar(image, ax=list(some.flat), location="bottom", shrink=0.8, aspect=30, pad=0.015)
-        bar.set_label(label, fontsize=12)
+        if i == 0:
+            for axes, title in zip(grid, ("condition", "generated", "real", "generated less real"), strict=True):
+                axes.annotate(
+                    title, (0.5, 1), (0, 24), xycoords="axes fraction", textcoords="offset points", ha="center",
+                    fontsize=15,
+                )  # fmt: skip
+    for image, some in ((drawn[1], slice(1, 3)), (drawn[3], 3)):  # in a row of their own: none takes room of an image
+        room = figure.add_subplot(cells[-1, some])
+        room.set_axis_off()
+        bar = figure.colorbar(image, cax=room.inset_axes((0.1, 0, 0.8, 1)), orientation="horizontal")
+        bar.set_label("HU", fontsize=12)
         bar.ax.tick_params(labelsize=11)
     handles = [_patch(colour, result.labels[value].name) for value, colour in colours.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 7), fontsize=12, frameon=False)
+    lines = -(-sum(0.75 + 0.085 * len(handle.get_label()) for handle in handles) // WIDTH_IN)  # so wide at this size
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=-int(-len(handles) // lines), fontsize=12, frameon=False
+    )
     save_figure(figure, path)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from SkullGANLib.ct.label_names import names_a_side
 from SkullGANLib.errors import InputError
 from SkullGANLib.evaluate.convolutions import as_input, crops, mirrored_at_random, own_random_state
 from SkullGANLib.evaluate.radiological import refuse_non_finite
@@ -38,8 +39,6 @@ PATCH = 128
 """Of larger slices, a window of so many pixels each way is shown at a time, so that a step costs no more."""
 SHIFT, BRIGHTNESS, CONTRAST = 1 / 16, 0.02, 0.05
 """Largest shift, as a share of the width, and change of the HU, as a share of the window and of themselves."""
-SIDED = {"left", "right"}
-"""Where a label's name says so, mirrored slices would teach the wrong side."""
 SMOOTH = 1.0
 """Pixels added to both sides of the soft Dice, so that a label absent from a batch costs next to nothing."""
 AT_ONCE = 32
@@ -88,6 +87,7 @@ def train_segmenter(
     subjects: np.ndarray | None = None,
     seed: int = 0,
     steps: int = STEPS,
+    patience: int | None = PATIENCE,
     device: str | torch.device = "cpu",
     progress: Progress | None = None,
 ) -> Segmenter:
@@ -105,6 +105,8 @@ def train_segmenter(
         subjects: (n,) pseudonyms, so that whole subjects are held out; single slices if not given.
         seed: of the first weights, the order of the slices and their changes.
         steps: at most so many, of 8 slices each.
+        patience: looks at the held-out slices, every 25 steps, without a better one until training ends; None for no
+            such end.
         device: of torch.
         progress: told the steps.
 
@@ -118,14 +120,14 @@ def train_segmenter(
     check_slices(hu, masks)
     window_hu = check_window(window_hu)
     if len(hu) < 2:
-        raise InputError(f"{len(hu)} slices to learn from.", "Give at least two slices with their masks.")
+        raise InputError("Fewer than two slices to learn from.", "Give at least two slices with their masks.")
     masks = np.asarray(masks, np.uint8)
     for start in range(0, len(hu), AT_ONCE):
         refuse_non_finite(np.asarray(hu[start : start + AT_ONCE], np.float32))
     learnt, held_out = _parts(np.shape(hu), subjects, seed)
     channel = np.zeros(256, np.uint8)
     channel[[*labels]] = np.arange(1, len(labels) + 1)
-    mirror = not any(SIDED & set(name.lower().replace("_", " ").split()) for name in labels.values())
+    mirror = not names_a_side(labels.values())
     draw, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     with own_random_state(seed):
         network = _network(len(labels) + 1).to(device, memory_format=torch.channels_last)
@@ -151,7 +153,7 @@ def train_segmenter(
             waited = 0 if found < best_loss else waited + 1
             if found < best_loss:
                 best, best_loss = copy.deepcopy(network), found
-            if waited == PATIENCE:
+            if waited == patience:
                 break
     best.eval()
     trained = Segmenter(best, labels, window_hu, {})
@@ -180,7 +182,7 @@ def dice(
     masks, truth = np.asarray(masks), np.asarray(truth)
     fits = masks.shape == truth.shape and masks.ndim == 3
     if not fits or (subjects is not None and np.shape(subjects) != masks.shape[:1]):
-        what = "" if subjects is None else f", {np.shape(subjects)} subjects"
+        what = "" if subjects is None else f" or subjects of shape {np.shape(subjects)}"
         raise InputError(
             f"Label maps of shape {masks.shape} do not fit those of shape {truth.shape}{what}.",
             "Give two arrays (slices, rows, columns) of one shape, and a subject for each slice.",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from SkullGANLib.errors import InputError
+from SkullGANLib.files import check_replaceable
 from SkullGANLib.generate.translate import channels_of, translate_slices
 from SkullGANLib.generate.translate_files import label_slices
 from SkullGANLib.models.folder import Model
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
 
 DRAWS = 3
 _LEARNT = 1500  # slices that the segmenter learns from
+_SPACING_TOLERANCE = 0.02  # as between the label maps and the model
+_NOT_REAL = {
+    "phantom": "phantoms",
+    "synthetic": "images that a model drew",
+    "artificial": "artificial images",
+    "pictures": "pictures",
+}
 
 
 def compare_with_labels(
@@ -37,13 +45,14 @@ def compare_with_labels(
     """Draw CT from the label maps of a data set, compare it with the CT they belong to, and write a report.
 
     Mask consistency needs a segmenter, which learns from real slices of other subjects: the part ``train`` of
-    ``training``, or all of it where it is not split.
+    ``training``, or all of it where it is not split. Where none is given and ``dataset`` has no others itself, mask
+    consistency is not measured, and that is noted. Whatever is refused is refused before anything is drawn.
 
     Args:
         model: of a family that draws from label maps.
         dataset: real slices with label maps.
         out: folder of the report.
-        training: slices that the segmenter learns from; ``dataset`` itself where that has a part ``train``.
+        training: slices that the segmenter learns from; ``dataset`` itself if not given.
         split: part of ``dataset`` to compare with; ``auto``: ``test`` where there is one, else all.
         draws: CTs of each label map, for the diversity across noise; at least 1.
         seed: of the noise, of the segmenter and of the bootstrap.
@@ -52,47 +61,44 @@ def compare_with_labels(
         progress: told what is done.
 
     Raises:
-        InputError: no slices in that part, labels unknown to the model, or another pixel size.
+        InputError: a folder that may not be replaced; no slices in that part, no label on them, labels unknown to the
+            model, or another pixel size; of ``training`` also no slices of other subjects, or labels that it lacks.
     """
     from SkullGANLib.evaluate.conditional import evaluate_conditional
-    from SkullGANLib.evaluate.conditional_report import write_conditional_report
+    from SkullGANLib.evaluate.conditional_report import MARKER, write_conditional_report
     from SkullGANLib.evaluate.segmenter import train_segmenter
 
+    check_replaceable(out, overwrite=overwrite, marker=MARKER)
     rows = _part(dataset, split)
-    labels, _, name = label_slices(model, dataset, rows)
+    labels, _, _ = label_slices(model, dataset, rows)
     masks, real = labels[:, model.network.neighbours], np.asarray(dataset.hu[rows], np.float32)
+    if not masks.any():
+        raise InputError("The slices to compare have no label.", "Choose another part, or add label maps.")
+    subjects, notes = dataset.table["subject"][rows], _notes(model, dataset, rows)
+    try:
+        learnt = _to_learn_from(model, dataset if training is None else training, masks, subjects, seed)
+    except InputError as error:
+        if training is not None:
+            raise
+        learnt = None
+        notes.append(f"Mask consistency was not measured. {error.message} {error.advice}")
     names = dict(enumerate(model.network.labels, start=1))
     window_hu = model.window.minimum_hu, model.window.maximum_hu
     drawn = [
         translate_slices(model, labels, seed=seed + k, device=device, progress=progress) for k in range(max(1, draws))
     ]
     segmenter, facts = None, {"model_hash": model.hash, "dataset": dataset.fingerprint, "split": split, "seed": seed}
-    source = training if training is not None else dataset if (dataset.table["split"] == "train").any() else None
-    if source is not None:
-        learnt = source.filter(quality="ok", split="train" if (source.table["split"] == "train").any() else None)
-        learnt = learnt[~np.isin(source.table["subject"][learnt], dataset.table["subject"][rows])]
-        learnt = np.random.default_rng(seed).permutation(learnt)[:_LEARNT]
-        if not len(learnt):
-            raise InputError(
-                "The segmenter has no slices of other subjects to learn from.",
-                "Give others with --training, or split the data set by subject.",
-            )
-        table = channels_of(model, source.labels(name))
+    if learnt is not None:
+        hu, truth, others = learnt
         segmenter = train_segmenter(
-            np.asarray(source.hu[learnt], np.float32),
-            table[source.label_sets[name][learnt]],
-            names,
-            window_hu=window_hu,
-            subjects=source.table["subject"][learnt],
-            seed=seed,
-            progress=progress,
+            hu, truth, names, window_hu=window_hu, subjects=others, seed=seed, progress=progress
         )
-        facts["segmenter_slices"] = len(learnt)
+        facts["segmenter_slices"] = len(hu)
     result = evaluate_conditional(
         drawn[0],
         real,
         masks,
-        dataset.table["subject"][rows],
+        subjects,
         names,
         window_hu=window_hu,
         consistent=segmenter,
@@ -100,10 +106,67 @@ def compare_with_labels(
         seed=seed,
         progress=progress,
     )
-    if segmenter is None:
-        result.notes.append("Mask consistency was not measured: there were no other subjects to learn segmenting from.")
+    result.notes[:0] = notes
     write_conditional_report(result, out, drawn[0], real, masks, facts=facts, overwrite=overwrite)
     return result
+
+
+def _to_learn_from(
+    model: Model, source: SegmentDataset, masks: np.ndarray, subjects: np.ndarray, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Slices (n, H, W) HU, their label maps (n, H, W) in the model's channels, and their subjects (n,).
+
+    Args:
+        masks, subjects: of the slices to compare.
+
+    Raises:
+        InputError: no slices of other subjects, or such as would teach the segmenter what does not hold for ``masks``.
+    """
+    from SkullGANLib.evaluate.segmenter import check_slices
+
+    check_slices(masks)
+    rows = source.filter(quality="ok", split="train" if (source.table["split"] == "train").any() else None)
+    rows = rows[~np.isin(source.table["subject"][rows], subjects)]
+    if len(rows) < 2:
+        raise InputError("The segmenter has no slices of other subjects to learn from.", "Give others with --training.")
+    own, wanted = source.meta.spacing_mm, model.card.spacing_mm
+    if abs(own / wanted - 1) > _SPACING_TOLERANCE:
+        raise InputError(
+            f"The slices of --training have pixels of {own:g} mm, those to compare of {wanted:g} mm: what a segmenter "
+            "learns from the former does not hold for the latter.",
+            f"Import them with pixels of {wanted:g} mm, or leave --training out.",
+        )
+    rows = np.random.default_rng(seed).permutation(rows)[:_LEARNT]
+    labels, _, name = label_slices(model, source, rows)
+    known = channels_of(model, source.labels(name))
+    lacking = [label for k, label in enumerate(model.network.labels, 1) if k not in known and (masks == k).any()]
+    if lacking:
+        raise InputError(
+            f"The label maps of --training do not know {', '.join(lacking)}, which a segmenter would "
+            "learn to take for background.",
+            "Give slices with the same labels as those to compare, or leave --training out.",
+        )
+    hu = np.asarray(source.hu[rows], np.float32)
+    check_slices(hu)
+    return hu, labels[:, model.network.neighbours], source.table["subject"][rows]
+
+
+def _notes(model: Model, dataset: SegmentDataset, rows: np.ndarray) -> list[str]:
+    """What the choice of slices means for the figures."""
+    notes, seen = [], int((dataset.table["split"][rows] != "test").sum())
+    if seen and dataset.fingerprint in model.card.training.get("data_sets", ()):
+        notes.append(
+            f"The model was trained with this data set, and {seen} of {len(rows)} slices are not of its part test: it "
+            "draws what it has seen better than what is new to it. Split by subject before training, and compare with "
+            "the part test."
+        )
+    if dataset.meta.kind in _NOT_REAL:
+        notes.append(f"What is called real here are {_NOT_REAL[dataset.meta.kind]}: nothing is said of real CT.")
+    notes.append(
+        "Whether the model has kept slices it learnt from is not asked: the label map gives the shape, so that "
+        "likeness to one of them is no sign of a copy."
+    )
+    return notes
 
 
 def _part(dataset: SegmentDataset, split: str) -> np.ndarray:
