@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from SkullGANLib.errors import FormatError, InputError
-from SkullGANLib.segments.dataset import SegmentDataset, merge
+from SkullGANLib.segments.dataset import SegmentDataset
+from SkullGANLib.segments.merge import merge
 
 RNG = np.random.default_rng(0)
 

@@ -34,6 +34,11 @@ def test_titles_are_written_above_and_stay_within_their_tile():
     assert sheet[18:82, 2:66].max() == 0
 
 
+def test_letters_with_accents_are_written_without_them():
+    accented, plain = (contact_sheet(np.zeros((1, 64, 64)), titles=[title]) for title in ("Schläfe é", "Schlafe e"))
+    np.testing.assert_array_equal(accented, plain)
+
+
 def test_colour_tiles_give_a_colour_sheet_that_png_keeps(tmp_path):
     tiles = np.zeros((1, 8, 8, 3), np.uint8)
     tiles[..., 0] = 200

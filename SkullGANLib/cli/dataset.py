@@ -10,7 +10,9 @@ import click
 from click.core import ParameterSource
 
 from SkullGANLib.cli import common
+from SkullGANLib.cli.dataset_classes import classes, import_classes
 from SkullGANLib.cli.dataset_pairs import import_pairs
+from SkullGANLib.cli.dataset_sheet import draw_sheet
 from SkullGANLib.errors import InputError
 from SkullGANLib.progress import Progress
 
@@ -47,11 +49,11 @@ def check(path: Path, progress: Progress) -> None:
     """Verify every file of the data set PATH and count what it holds."""
     from SkullGANLib.segments.dataset import SegmentDataset
     from SkullGANLib.segments.splits import subjects_in_several_parts
-    from SkullGANLib.segments.table import count_values
+    from SkullGANLib.segments.table import CLASS_COLUMNS, count_values
 
     found = SegmentDataset.open(path, verify=True, progress=progress)
     click.echo(f"{path} is whole: {summary(found)}.")
-    for column in COUNTED:
+    for column in (*COUNTED, *(name for name in CLASS_COLUMNS if name in found.table)):
         click.echo(_counts(column, count_values(found.table, column)))
     if found.label_sets:
         click.echo(f"  label sets: {', '.join(found.label_sets)}")
@@ -115,7 +117,7 @@ def layers(path: Path, progress: Progress) -> None:
 def merge(inputs: tuple[Path, ...], output: Path, kind: str | None, overwrite: bool, progress: Progress) -> None:
     """Write the data sets INPUTS as one, OUTPUT, in their order."""
     from SkullGANLib.segments.dataset import SegmentDataset
-    from SkullGANLib.segments.dataset import merge as merge_datasets
+    from SkullGANLib.segments.merge import merge as merge_datasets
 
     sets = [SegmentDataset.open(path) for path in inputs]
     merged = merge_datasets(sets, output, kind=kind, overwrite=overwrite, progress=progress)
@@ -154,6 +156,7 @@ def split(path: Path, parts: tuple[str, ...], by: str, seed: int, progress: Prog
 @click.argument("output", type=folder)
 @click.option("--region", multiple=True, help="temporal, parietal, frontal or occipital; may be repeated, as all here.")
 @click.option("--side", multiple=True, help="left or right.")
+@click.option("--class", multiple=True, help="As the column class has it, such as temporal/left.")
 @click.option("--plane", multiple=True, help="axial, coronal or sagittal.")
 @click.option("--split", multiple=True, help="train, test, ...")
 @click.option("--quality", multiple=True, help="ok, or what is wrong.")
@@ -161,13 +164,17 @@ def split(path: Path, parts: tuple[str, ...], by: str, seed: int, progress: Prog
 @common.command
 def filter_(path: Path, output: Path, progress: Progress, **wanted: tuple[str, ...]) -> None:
     """Write the segments of PATH that fit every option as a new data set OUTPUT."""
+    from SkullGANLib.segments.class_names import CLASS, classes_of
     from SkullGANLib.segments.dataset import SegmentDataset
     from SkullGANLib.segments.table import count_values
 
     opened = SegmentDataset.open(path)
-    rows = opened.filter(**{name: list(values) or None for name, values in wanted.items()})
+    wanted = {name: list(values) for name, values in wanted.items() if values}
+    if CLASS in wanted:
+        classes_of(opened)  # or it is said how to make them
+    rows = opened.filter(**wanted)
     if len(rows) == 0:
-        held = [f"{name}: {', '.join(count_values(opened.table, name))}" for name, values in wanted.items() if values]
+        held = [f"{name}: {', '.join(count_values(opened.table, name))}" for name in wanted]
         raise InputError("No segment fits.", f"{path} has {'; '.join(held)}.")
     chosen = opened.select(rows, output)
     progress.result(dataset=str(output), segments=len(chosen))
@@ -222,7 +229,9 @@ def import_(source: Path, output: Path, table_file: Path | None, progress: Progr
     "--slice-distance", "slice_mm", default=3.1, show_default=True, help="For a stack or dicom: mm between slices."
 )
 @click.option(
-    "--window-hu", type=(float, float), default=(0, 2700), show_default=True, help="For png: HU shown black and white."
+    "--window-hu",
+    type=(float, float),
+    help="For png: HU shown black and white.  [default: 0 2700; 0 255 for pictures]",
 )
 @common.copies_option(
     "What to do where segments are marked as copies of training segments: write nothing, leave them out, or write "
@@ -236,7 +245,7 @@ def export(
     kind: str | None,
     flat: bool,
     slice_mm: float,
-    window_hu: tuple[float, float],
+    window_hu: tuple[float, float] | None,
     copies: CopiesChoice,
     overwrite: bool,
     progress: Progress,
@@ -258,7 +267,7 @@ def export(
     elif output.suffix == ".npy":
         exchange.export_npy(opened, output, flat=flat, progress=progress)
     elif output.suffix == ".png":
-        _draw_sheet(opened, output, number=64, window_hu=window_hu)
+        draw_sheet(opened, output, number=64, window_hu=window_hu)
     else:
         exchange.export_nrrd_stack(opened, output, slice_mm=slice_mm)
     progress.result(out=str(output), segments=len(opened))
@@ -299,8 +308,10 @@ def artificial(
 @click.option("--number", default=64, show_default=True, help="Segments to show, spread evenly over the set.")
 @click.option("--columns", default=8, show_default=True)
 @click.option("--scale", default=1, show_default=True, help="Whole-number magnification.")
-@click.option("--window", "window_hu", type=(float, float), default=(0, 2700), show_default=True, help="HU shown.")
+@click.option("--window", "window_hu", type=(float, float), help="HU shown.  [default: 0 2700; 0 255 for pictures]")
 @click.option("--titles", is_flag=True, help="Write the row number, region and side above each.")
+@click.option("--class", "only", multiple=True, metavar="CLASS", help="Only this class; may be repeated.")
+@click.option("--by", metavar="COLUMN", help="A row of segments for each value of a column, such as class.")
 @click.option("--overwrite", is_flag=True, help="Replace what is there already.")
 @common.command
 def sheet(path: Path, output: Path, overwrite: bool, progress: Progress, **options) -> None:
@@ -309,7 +320,7 @@ def sheet(path: Path, output: Path, overwrite: bool, progress: Progress, **optio
     from SkullGANLib.segments.exchange import refuse_existing
 
     refuse_existing(output, overwrite=overwrite)
-    shown = _draw_sheet(SegmentDataset.open(path), output, **options)
+    shown = draw_sheet(SegmentDataset.open(path), output, **options)
     progress.result(out=str(output), segments=shown)
     click.echo(f"Drew {shown} segments in {output}.")
 
@@ -322,18 +333,6 @@ def _counts(column: str, counts: dict[str, int]) -> str:
         return f"  {column}: {len(counts)} of them, with {sizes[0]} to {sizes[-1]} segments each"
     shown = ", ".join(f"{'none' if value == EMPTY else value}\N{NO-BREAK SPACE}{n}" for value, n in counts.items())
     return textwrap.fill(f"  {column}: {shown}", 100, subsequent_indent="    ").replace("\N{NO-BREAK SPACE}", " ")
-
-
-def _draw_sheet(opened: SegmentDataset, output: Path, *, number: int, titles: bool = False, **options) -> int:
-    import numpy as np
-
-    from SkullGANLib.segments.sheet import contact_sheet, write_png
-
-    rows = np.unique(np.linspace(0, len(opened) - 1, max(1, min(number, len(opened)))).astype(int))
-    facts = [[str(i), *(opened.table[name][i] for name in ("region", "side"))] for i in rows]
-    captions = [" ".join(filter(None, words)) for words in facts] if titles else None
-    write_png(output, contact_sheet(opened.hu[rows], titles=captions, **options))
-    return len(rows)
 
 
 def summary(opened: SegmentDataset) -> str:
@@ -357,4 +356,5 @@ def part_and_share(text: str) -> tuple[str, float]:
         raise InputError(f'"{text}" is not a part and its share.', "Write for example --part train=0.5.") from error
 
 
-dataset.add_command(import_pairs)
+for each in (import_pairs, import_classes, classes):
+    dataset.add_command(each)

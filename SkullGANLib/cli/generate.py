@@ -46,6 +46,28 @@ if TYPE_CHECKING:
     "repeated.  [default: as in the training set]",
 )
 @click.option(
+    "--class",
+    "classes",
+    multiple=True,
+    metavar="NAME[=COUNT]",
+    help="For a model with classes: draw --count of this class, or as many as said; may be repeated; all for every "
+    "one.  [default: as in the training set]",
+)
+@click.option(
+    "--truncation",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="Of a model with classes: less than 1 draws images towards the middle of their class, with less variety.",
+)
+@click.option(
+    "--centres",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 256),
+    help="Middles of a class for --truncation, by k-means; each image goes to the nearest.",
+)
+@click.option(
     "--labels",
     type=click.Path(path_type=Path),
     metavar="DATASET",
@@ -83,6 +105,9 @@ def generate(
     seed: int,
     first: int,
     conditions: tuple[str, ...],
+    classes: tuple[str, ...],
+    truncation: float,
+    centres: int,
     labels: Path | None,
     batch_size: int | None,
     device: str,
@@ -100,6 +125,7 @@ def generate(
     Segment number i of a seed is the same one on every device and for every batch size. Under torchrun each process
     draws its part of them.
     """
+    from SkullGANLib.generate.classes import CLASS, classes_asked, towards_middle
     from SkullGANLib.generate.export import check_target, write_segments, write_sheet
     from SkullGANLib.generate.sample import check_count, generate_together
     from SkullGANLib.models.conditions import condition_values, encode, parse_conditions
@@ -115,9 +141,18 @@ def generate(
     if labels is not None:
         _translate(model, labels, out, count, seed, first, device, overwrite, progress)
         return
+    asked = parse_conditions(conditions)
+    words = classes_asked(model.card, classes, count) if classes else None
+    if words is not None and CLASS in asked:
+        raise InputError("The class is asked for twice.", "Use --class or --condition, not both.")
+    count = count if words is None else len(words)
     check_count(model, count)
     with common.notes() as notes:
-        values = condition_values(model.card, parse_conditions(conditions), count, seed=seed, first=first)
+        values = condition_values(model.card, asked, count, seed=seed, first=first)
+    if words is not None:
+        values[CLASS] = words
+    if truncation < 1:
+        model = towards_middle(model, truncation, centres)
     hu = generate_together(
         model,
         count,
@@ -140,6 +175,8 @@ def generate(
         hu, values, audit, found = audited(hu, values, model.card, sets, copies, first=first, progress=progress)
         options |= found
         notes += audit.notes
+    if truncation < 1:
+        options["facts"] = {**options.get("facts", {}), "truncation": truncation, "centres": centres}
     path = write_segments(out, hu, model, conditions=values, **options, progress=progress)
     picture = None if sheet is None else write_sheet(sheet, hu, model)
     told = {} if audit is None else {"audit": audit.model_dump(mode="json"), "audited": audit.sentence()}

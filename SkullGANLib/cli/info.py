@@ -139,11 +139,12 @@ def _times(values: list[float]) -> str:
 
 def _dataset_facts(path: Path) -> dict[str, Any]:
     from SkullGANLib.segments.dataset import SegmentDataset
+    from SkullGANLib.segments.table import CLASS_COLUMNS
 
     dataset = SegmentDataset.open(path)
     table = dataset.table
     counts = {}
-    for column in ("region", "side", "plane", "split"):
+    for column in ("region", "side", "plane", "split", *CLASS_COLUMNS):
         values = [str(v) for v in table.get(column, [])]
         counts[column] = dict(sorted(Counter(v for v in values if v).items()))
     return {

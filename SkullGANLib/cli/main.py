@@ -15,6 +15,7 @@ COMMANDS = {
     "dataset": "Check, merge, split, filter, import and export segment data sets.",
     "train": "Train a generative model on a segment data set; run again to resume.",
     "generate": "Draw synthetic segments from a model.",
+    "walk": "Show a smooth walk through what a model draws as a video.",
     "evaluate": "Compare synthetic with real segments.",
     "volume": "Learn one CT volume with a pyramid of GANs, and draw others.",
     "ablation": "Measure what each loss of the pyramid of GANs does, on one CT volume.",

@@ -16,9 +16,8 @@ from SkullGANLib.generate.sample import check_count, fitting_batch
 from SkullGANLib.models.card import ModelCard
 from SkullGANLib.models.conditions import Values, columns, condition_values, encode
 from SkullGANLib.models.device import memory_advice, resolve_device, uses_bfloat16
-from SkullGANLib.models.draws import WALK
+from SkullGANLib.models.draws import WALK, KeyedNoise
 from SkullGANLib.models.folder import Model
-from SkullGANLib.models.skullgan import NoiseLayer
 from SkullGANLib.models.window import exported_hu
 from SkullGANLib.progress import Progress, report
 
@@ -32,6 +31,7 @@ def draw_walk(
     length_mm: float,
     *,
     values: Mapping[str, np.ndarray] | None = None,
+    condition: np.ndarray | None = None,
     seed: int = 0,
     number: int = 0,
     device: str = "auto",
@@ -52,6 +52,7 @@ def draw_walk(
         positions_mm: (n,) along the walk.
         length_mm: correlation length; the longer, the more alike are neighbouring slices.
         values: each condition of the model's card, (n,) at the positions; for a model with conditions.
+        condition: in place of ``values`` what the network takes, (n, k), such as shares of two classes.
         seed: of the latents.
         number: of the walk; those of one seed differ.
         device, precision: see ``generate.sample.generate_segments``.
@@ -64,9 +65,11 @@ def draw_walk(
         InputError: positions or a length that are no numbers, conditions that are not the model's.
         ResourceError: not enough memory.
     """
+    if model.family.masks:
+        raise InputError("The model draws CT from label maps.", "Take one that draws from latents alone.")
     positions = np.asarray(positions_mm, float)
     _check(positions, length_mm, seed, number)
-    condition = _encoded(model, values, len(positions))
+    condition = _encoded(model, values, len(positions)) if condition is None else np.asarray(condition, np.float32)
     check_count(model, len(positions))
     network, card, where = model.network, model.card, resolve_device(device)
     hu = np.empty((len(positions), network.size, network.size), np.float32)
@@ -75,24 +78,24 @@ def draw_walk(
         generator = model.family.for_drawing(model.generator.to(where).eval(), network, uses_bfloat16(precision, where))
         layers = _walking_noise(generator)
         for start in range(0, len(positions), size):
-            report(progress, start, len(positions), "Drawing slices")
+            report(progress, start, len(positions), "Drawing images")
             part = slice(start, start + size)
             keys, weights = key_weights(positions[part] / length_mm)
             indices = [number * _KEYS + _KEYS // 2 + key for key in keys]
             latents, *noise_keys = model.family.latent(network, seed, indices, WALK)
-            latents = mixed(latents.numpy(), weights, uniform=bool(noise_keys))
+            latents = mixed(latents.numpy(), weights, uniform=model.family.uniform)
             given = [torch.from_numpy(latents).to(where)]
             if noise_keys:
                 for layer in layers:
                     layer.keys, layer.weights = noise_keys[0], torch.from_numpy(weights)
                 given.append(torch.zeros(len(latents), dtype=torch.int64))  # the layers know better
-            elif condition is not None:
+            if condition is not None:
                 given.append(torch.from_numpy(condition[part]).to(where))
             images = generator(*given)
             hu[part] = exported_hu(
                 images, model.window, card.background_hu, card.bone_floor_hu, one_piece=card.one_piece
             )
-    report(progress, len(positions), len(positions), "Drawing slices")
+    report(progress, len(positions), len(positions), "Drawing images")
     return hu
 
 
@@ -152,7 +155,7 @@ def mixed(latents: np.ndarray, weights: np.ndarray, *, uniform: bool) -> np.ndar
 class _WalkingNoise(nn.Module):
     """A noise layer whose noise is a mixture of that of several keys; a layer's output is linear in its noise."""
 
-    def __init__(self, layer: NoiseLayer) -> None:
+    def __init__(self, layer: KeyedNoise) -> None:
         super().__init__()
         self.layer = layer
         self.keys, self.weights = torch.empty(0), torch.empty(0)
@@ -174,7 +177,7 @@ def _walking_noise(generator: nn.Module) -> list[_WalkingNoise]:
         (parent, name, child)
         for parent in generator.modules()
         for name, child in parent.named_children()
-        if isinstance(child, NoiseLayer)
+        if isinstance(child, KeyedNoise)
     ]
     layers = []
     for parent, name, child in found:

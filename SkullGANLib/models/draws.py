@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from torch import nn
 
 # Streams of one seed, so that no two uses share numbers.
 SAMPLE, FAKES, GENERATOR_STEP, DATA_ORDER, CALIBRATION, CONDITION, HELD_OUT, HELD_OUT_FAKES = range(8)
@@ -41,6 +42,10 @@ def normal_latents(seed: int, stream: int, indices: Iterable[int], size: int) ->
     """(n, size) float32 standard normal latents of some images, on the CPU."""
     rows = [image_rng(seed, stream, index).standard_normal(size, np.float32) for index in indices]
     return torch.from_numpy(np.stack(rows))
+
+
+class KeyedNoise(nn.Module):
+    """A layer, called with maps and the (n,) keys of the images, that adds something linear in their noise."""
 
 
 def keyed_normals(

@@ -240,7 +240,7 @@ class PatchCGAN:
     recipe = PatchRecipe
     trainer = PatchTrainer
     conditions: tuple[str, ...] = ()
-    absolute, volumes, masks = False, False, True
+    absolute, volumes, masks, grows, uniform = False, False, True, False, False
 
     def build_generator(self, network: PatchNetwork) -> Generator:
         """A freshly initialised generator."""

@@ -109,10 +109,15 @@ class Family(Protocol):
         volumes: whether it learns and draws volumes; the methods for images are then missing.
         masks: whether it draws from label maps. Its condition is then (n, slices, H, W) uint8 channel numbers, and its
             network has ``labels``, ``neighbours`` and ``slices``, see ``models.patch_cgan``.
+        grows: whether it is trained size by size (``train.growing``), and can draw styles towards the middle of their
+            class (``truncated``).
+        uniform: whether its latents lie evenly in (-1, 1); else they are standard normal.
     """
 
     volumes: bool
     masks: bool
+    grows: bool
+    uniform: bool
     name: str
     title: str
     network: type[BaseModel]

@@ -219,7 +219,7 @@ class Relativistic:
     recipe = RelativisticRecipe
     trainer = RelativisticTrainer
     conditions: tuple[str, ...] = ("plane", "region", "side", "sdr", "thickness_mm", "intensity_hu")
-    absolute, volumes, masks = False, False, False
+    absolute, volumes, masks, grows, uniform = False, False, False, False, False
 
     def build_generator(self, network: RelativisticNetwork) -> Generator:
         """A freshly initialised generator."""

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from SkullGANLib.models.draws import SAMPLE, keyed_normals, uniform_latents
+from SkullGANLib.models.draws import SAMPLE, KeyedNoise, keyed_normals, uniform_latents
 from SkullGANLib.models.parallel import BatchNorm
 from SkullGANLib.models.skullgan_recipe import SkullGANRecipe, SkullGANTrainer
 
@@ -59,7 +59,7 @@ class SkullGANNetwork(BaseModel):
         return 4 * 2 ** (len(self.generator) - 1)
 
 
-class NoiseLayer(nn.Module):
+class NoiseLayer(KeyedNoise):
     """Noise inside the maps, active at inference too (paper, Fig. 3; released code).
 
     Per image and channel, with M the maximum and s the standard deviation over the map: out = x + c n s, where c is x
@@ -222,7 +222,7 @@ class SkullGAN:
     recipe = SkullGANRecipe
     trainer = SkullGANTrainer
     conditions: tuple[str, ...] = ()
-    absolute, volumes, masks = True, False, False
+    absolute, volumes, masks, grows, uniform = True, False, False, False, True
 
     def build_generator(self, network: SkullGANNetwork) -> Generator:
         """A freshly initialised generator."""

@@ -304,15 +304,27 @@ class SegmentDataset:
             parts = split_by_subject(self.table["subject"], fractions, seed)
         else:
             parts = split_by_segment(len(self), fractions, seed)
+        self.set_columns({"split": parts}, split={"by": by, "seed": seed, "fractions": fractions})
+        return {name: int((parts == name).sum()) for name in fractions}
+
+    def set_columns(self, columns: Mapping[str, Any], **extra: Any) -> None:
+        """Write columns of the table, new ones or in place of those there; the arrays stay as they are.
+
+        Args:
+            columns: name to N values.
+            **extra: further facts for ``dataset.json``, in place of those of the same name.
+
+        Raises:
+            InputError: as ``create``, or a set changed meanwhile.
+        """
         facts = self.meta.origin()
-        facts["extra"] = {**facts["extra"], "split": {"by": by, "seed": seed, "fractions": fractions}}
-        table = {**self.table, "split": parts}
+        facts["extra"] = {**facts["extra"], **extra}
+        table = complete_table({**self.table, **columns}, len(self))
         if self.path is None:
             self.table = table
             self.__dict__.pop("fingerprint", None)
         else:
             self._rewrite(table, facts)
-        return {name: int((parts == name).sum()) for name in fractions}
 
     def _rewrite(
         self,
@@ -346,55 +358,6 @@ class SegmentDataset:
         new = SegmentDataset.open(self.path)
         self.meta, self.hu, self.table, self.label_sets = new.meta, new.hu, new.table, new.label_sets
         self.__dict__.pop("fingerprint", None)
-
-
-def merge(
-    datasets: Sequence[SegmentDataset],
-    path: str | Path,
-    *,
-    kind: Kind | None = None,
-    overwrite: bool = False,
-    progress: Progress | None = None,
-) -> SegmentDataset:
-    """Write several data sets as one, in their order.
-
-    The same pseudonym in two sets is taken for the same person, so that a split by subject stays honest. Label sets
-    are kept where all have them, ``model_hash`` and ``seed`` where all agree, and the column ``split`` as it is.
-
-    Args:
-        datasets: at least one.
-        path: folder to make.
-        kind: of the new set; needed where the kinds differ.
-        overwrite: whether a data set at ``path`` may be replaced.
-        progress: told the segments written.
-
-    Raises:
-        InputError: different spacing, size, background or, without ``kind``, kind.
-    """
-    if not datasets:
-        raise InputError("There is nothing to merge.", "Give at least one data set.")
-    metas = [dataset.meta for dataset in datasets]
-    for name in ("spacing_mm", "size", "background_hu", *(() if kind else ("kind",))):
-        values = list(dict.fromkeys(getattr(meta, name) for meta in metas))
-        if len(values) > 1:
-            advice = "Say which kind the new set is." if name == "kind" else "Merge only sets that agree in it."
-            raise InputError(f"The data sets differ in {name}: {', '.join(map(str, values))}.", advice)
-    facts = metas[0].origin() | {"kind": kind or metas[0].kind, "sources": [], "extra": {}}
-    for meta in metas:
-        facts["sources"] += [source for source in meta.sources if source not in facts["sources"]]
-    for name in ("model_hash", "seed"):
-        if len({getattr(meta, name) for meta in metas}) > 1:
-            facts[name] = None
-    shared = set.intersection(*(set(dataset.label_sets) for dataset in datasets))
-    for name in sorted(shared):
-        if len({tuple(meta.labels.get(name, {}).items()) for meta in metas}) > 1:
-            raise InputError(f"The labels {name} do not mean the same in all.", "Number and name them alike first.")
-    facts["labels"] = {name: names for name, names in metas[0].labels.items() if name in shared}
-    label_parts = {name: [dataset.label_sets[name] for dataset in datasets] for name in sorted(shared)}
-    table = stack_tables([dataset.table for dataset in datasets])
-    with replace_folder(path, overwrite=overwrite, marker=META_FILE) as folder:
-        store.write_folder(folder, [dataset.hu for dataset in datasets], table, label_parts, facts, progress=progress)
-    return SegmentDataset.open(path)
 
 
 def _named(masks: np.ndarray | LabelSets | None) -> dict[str, np.ndarray]:

@@ -21,7 +21,7 @@ from SkullGANLib.segments.table import CopiesChoice, marked_copies
 
 PIXEL_MM, SLICE_MM = 0.45, 3.1  # of the paper: 57.6 mm across 128 pixels, every fifth slice of 0.625 mm
 PLAUSIBLE_HU = (-1100, 4000)
-BONE_WINDOW_HU = (0, 2700)
+BONE_WINDOW_HU, GREY_WINDOW = (0, 2700), (0, 255)
 STACK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".nii", ".nii.gz")
 _DERIVATION = {
     "real": "Piece of skull cut out of a head CT, resampled and turned; everything but bone is background.",
@@ -139,7 +139,7 @@ def export_pictures(
     dataset: SegmentDataset,
     folder: str | Path,
     *,
-    window_hu: tuple[float, float] = BONE_WINDOW_HU,
+    window_hu: tuple[float, float] | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Path:
@@ -148,13 +148,14 @@ def export_pictures(
     Args:
         dataset: to be written.
         folder: to make.
-        window_hu: HU shown black and white; values beyond are clipped.
+        window_hu: HU shown black and white; values beyond are clipped. None: see ``usual_window``.
         overwrite: whether such a folder may be replaced.
         progress: told the pictures written.
 
     Raises:
         InputError: an empty window, or a folder that may not be replaced.
     """
+    window_hu = window_hu or usual_window(dataset)
     with replace_folder(folder, overwrite=overwrite, marker=_picture(0)) as temporary:
         for k, hu in enumerate(dataset.hu):
             write_png(temporary / _picture(k), contact_sheet(hu, window_hu=window_hu, border=0))
@@ -233,6 +234,11 @@ def without_copies(dataset: SegmentDataset, copies: CopiesChoice = "refuse") -> 
             else "Nothing would be left to export.",
         )
     return dataset.select(~flagged)
+
+
+def usual_window(dataset: SegmentDataset) -> tuple[float, float]:
+    """What is shown black and white unless something else is asked for: HU of bone; of pictures, all grey levels."""
+    return GREY_WINDOW if dataset.meta.kind == "pictures" else BONE_WINDOW_HU
 
 
 def refuse_existing(path: str | Path, *, overwrite: bool = False) -> None:

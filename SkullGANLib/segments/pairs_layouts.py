@@ -99,7 +99,7 @@ def find_pairs(root: str | Path, layout: Layout | None = None) -> FoundPairs:
     root = Path(root).expanduser()
     if not root.is_dir():
         raise InputError(f"{root} is no folder.", _ADVICE)
-    files = _files(root)
+    files = files_below(root)
     ways = {"mm-whs": _mm_whs, "dicom": _dicom, "pairs": _by_name}
     for name in [layout] if layout else ways:
         found = ways[name](root, files)
@@ -116,7 +116,7 @@ def few(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def _files(root: Path) -> list[Path]:
+def files_below(root: Path) -> list[Path]:
     """Files below a folder that are not hidden, also behind links to folders."""
     found, seen = [], set()
     for folder, below, names in os.walk(root, followlinks=True):

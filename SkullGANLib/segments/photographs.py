@@ -46,9 +46,9 @@ def import_pictures(
         grey = np.lib.format.open_memmap(Path(folder) / "grey.npy", mode="w+", dtype=np.int16, shape=shape)
         kept = 0
         for number, file in enumerate(files, start=1):
-            picture = _square(file)
+            picture = _read(file)
             if picture is not None:
-                grey[kept] = picture
+                grey[kept] = centred_square(picture, SIZE)
                 kept += 1
             report(progress, number, len(files), "Reading pictures")
         if kept < len(files):
@@ -61,15 +61,19 @@ def import_pictures(
     return made
 
 
-def _square(file: Path) -> np.ndarray | None:
-    """(128, 128) uint8, or None for a file that cannot be read."""
+def centred_square(picture: np.ndarray, size: int) -> np.ndarray:
+    """The largest square about the centre: (H, W) uint8, uint16, int16 or float32 to (size, size) of the same type."""
     import cv2
 
-    picture = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_GRAYSCALE) if file.stat().st_size else None
-    if picture is None:
-        return None
     height, width = picture.shape
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     square = picture[top : top + side, left : left + side]
-    return cv2.resize(square, (SIZE, SIZE), interpolation=cv2.INTER_AREA if side > SIZE else cv2.INTER_LINEAR)
+    return cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_LINEAR)
+
+
+def _read(file: Path) -> np.ndarray | None:
+    """(H, W) uint8, or None for a file that cannot be read."""
+    import cv2
+
+    return cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_GRAYSCALE) if file.stat().st_size else None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,17 @@ def contact_sheet(
     return sheet
 
 
+def titled_rows(sheets: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Sheets one below the other, each under its title in ASCII, as wide as the widest."""
+    width = max(sheet.shape[1] for sheet in sheets.values())
+    parts = []
+    for title, sheet in sheets.items():
+        gap = [(0, 0), (0, width - sheet.shape[1]), *[(0, 0)] * (sheet.ndim - 2)]
+        parts += [captioned(np.empty((0, width, *sheet.shape[2:]), np.uint8), title)]
+        parts += [np.pad(sheet, gap, constant_values=_GROUND)]
+    return np.concatenate(parts)
+
+
 def captioned(sheet: np.ndarray, text: str) -> np.ndarray:
     """A sheet with a line of text below it, in ASCII."""
     band = np.full((_TITLE_PX + 4, *sheet.shape[1:]), _GROUND, np.uint8)
@@ -108,7 +120,8 @@ def _grey_tiles(hu: np.ndarray, window_hu: tuple[float, float]) -> np.ndarray:
 def _write_title(band: np.ndarray, text: str) -> None:
     import cv2
 
-    text = text.encode("ascii", "replace").decode()  # OpenCV's fonts know ASCII only
+    plain = (letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
+    text = "".join(plain).encode("ascii", "replace").decode()  # OpenCV's fonts know ASCII only
     font, width = cv2.FONT_HERSHEY_SIMPLEX, band.shape[1] - 4
     font_scale = _FONT_SCALE
     if cv2.getTextSize(text, font, font_scale, 1)[0][0] > width:

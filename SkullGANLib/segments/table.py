@@ -31,6 +31,7 @@ COLUMNS: dict[str, tuple[type, str]] = {
     "intensity_hu": (float, "mean of the pixels above 10 HU"),
     "quality": (str, "ok, or what is wrong with the segment"),
 }
+CLASS_COLUMNS = ("class", "asked_class")  # further columns that are text even where every class is a number
 _LABEL = re.compile(r"-?0\d|\d{16,}|.*_")  # text that Python would read as a number
 UNKNOWN_SUBJECT = {"", "unknown"}
 CopiesChoice = Literal["refuse", "drop", "keep"]
@@ -83,7 +84,8 @@ def table_bytes(table: Mapping[str, np.ndarray]) -> bytes:
 
 
 def read_table(path: str | Path) -> Table:
-    """Read a table, typed as in ``COLUMNS``; further columns are int, else float, else text, by what they hold.
+    """Read a table, typed as in ``COLUMNS``; classes are text, further columns int, else float, else text, by
+    what they hold.
 
     Raises:
         FormatError: missing, not UTF-8 CSV, rows of unequal length, rows out of order, or text where numbers belong.
@@ -185,7 +187,7 @@ def _cells(name: str, column: np.ndarray) -> list[str]:
 
 
 def _parse(name: str, cells: tuple[str, ...]) -> np.ndarray:
-    wanted = COLUMNS[name][0] if name in COLUMNS else None
+    wanted = str if name in CLASS_COLUMNS else COLUMNS[name][0] if name in COLUMNS else None
     if wanted is str:
         return np.array(cells, dtype=str) if cells else np.empty(0, "<U1")
     if wanted is float or (wanted is None and any(cells)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ _BLOCK = 256  # segments between two reports while looking for the extremes
 _RESIDENT_SHARE = 0.25  # of the device's free memory
 _SAMPLED = 500  # segments that tell the bone floor
 _FEWEST = 4  # subjects of which one can be spared
+_SIDE = re.compile(r"(?<![^\W\d_])(left|right)(?![^\W\d_])", re.IGNORECASE)  # as a word of a class
 
 
 class TrainingData:
@@ -42,6 +44,7 @@ class TrainingData:
             given. Smaller ones are means over squares of pixels.
         conditions: columns of the table that the model can be asked for, or, to go on with a model that knows some
             already, that model's own.
+        balance: how far classes with few images are drawn more often: 0 as they come, 1 all classes as often.
         hold_out: share of the training subjects to set aside where there is no part ``val`` and they are four or more.
         device: where batches are wanted; the set is kept there whole if that takes at most a quarter of what is free.
         progress: told the segments looked at.
@@ -71,6 +74,7 @@ class TrainingData:
         window_hu: tuple[float, float] | None = None,
         size: int | None = None,
         conditions: Sequence[str] | Mapping[str, Condition] = (),
+        balance: float = 0.0,
         hold_out: float = 0.0,
         device: torch.device | str = "cpu",
         progress: Progress | None = None,
@@ -120,6 +124,9 @@ class TrainingData:
             encode(self.conditions, part) if self.conditions else np.empty((len(self), 0), np.float32)
             for part in (table, table | _other_side(table), other)
         )
+        if self.mirror and not _sides_paired(self.conditions.get("class")):
+            self.mirror = False  # a mirrored left side would be called left
+        self._share = _balanced(table.get("class"), balance)
         self.condition_mean, self.condition_covariance = _moments(self._encoded)
         self._epoch, self._order = -1, (np.empty(0, int), np.empty(0, bool))
         self.device = torch.device(device)
@@ -183,7 +190,12 @@ class TrainingData:
         epoch, place = divmod(index, len(self))
         if epoch != self._epoch:
             rng = image_rng(self.seed, DATA_ORDER, epoch)
-            self._epoch, self._order = epoch, (rng.permutation(len(self)), rng.random(len(self)) < 0.5)
+            order, turned = rng.permutation(len(self)), rng.random(len(self)) < 0.5
+            if self._share is not None:  # as often as due, to the nearest whole number
+                reached = np.cumsum(self._share[order])
+                places = (np.arange(len(self)) + rng.random()) * reached[-1] / len(self)
+                order = rng.permutation(order[np.minimum(np.searchsorted(reached, places), len(self) - 1)])
+            self._epoch, self._order = epoch, (order, turned)
         return self._order[0][place], bool(self.mirror and self._order[1][place])
 
     def _shrunk(self, hu: np.ndarray) -> np.ndarray:
@@ -194,6 +206,11 @@ class TrainingData:
         """Up to ``count`` held-out segments, else training ones, (n, size, size) float32 HU; always the same ones."""
         rows = self._held_rows if len(self._held_rows) > 1 else self._rows
         return self._read(rows[np.linspace(0, len(rows) - 1, min(count, len(rows)), dtype=int)])
+
+    def training_images(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Up to ``count`` training segments, evenly spread: (n, size, size) float32 HU and (n, k) their conditions."""
+        chosen = np.linspace(0, len(self) - 1, min(count, len(self)), dtype=int)
+        return self._read(self._rows[chosen]), self._encoded[chosen]
 
     def _read(self, rows: np.ndarray) -> np.ndarray:
         """(n, size, size) float32 HU of (set, row) pairs, from the disk."""
@@ -260,7 +277,29 @@ def _held_apart(sets: Sequence[SegmentDataset], share: float, seed: int) -> tupl
 
 
 def _column(sets: Sequence[SegmentDataset], rows: Sequence[np.ndarray], name: str) -> np.ndarray:
-    return np.concatenate([each.table[name][r] for each, r in zip(sets, rows, strict=True)])
+    if name == "class":  # not in every set, and text even where all classes are numbers
+        columns = [np.asarray(each.table.get(name, np.full(len(each), ""))).astype(str) for each in sets]
+    else:
+        columns = [each.table[name] for each in sets]
+    return np.concatenate([column[r] for column, r in zip(columns, rows, strict=True)])
+
+
+def _balanced(classes: np.ndarray | None, balance: float) -> np.ndarray | None:
+    """(n,) how often each image is due, by the images of its class to the power of ``-balance``."""
+    if classes is None or not balance:
+        return None
+    _, place, counts = np.unique(classes, return_inverse=True, return_counts=True)
+    return counts[place.reshape(-1)].astype(float) ** -balance
+
+
+def _swapped(name: str) -> str:
+    """A class of the other side."""
+    return _SIDE.sub(lambda found: {"left": "right", "right": "left"}[found[0].lower()], name)
+
+
+def _sides_paired(classes: Condition | None) -> bool:
+    """Whether each class of one side has its counterpart, which a mirrored image belongs to."""
+    return classes is None or all(_swapped(word) in classes.values for word in classes.values)
 
 
 def condition_of(column: np.ndarray, name: str) -> Condition | None:
@@ -309,11 +348,10 @@ def _moments(encoded: np.ndarray) -> tuple[tuple[float, ...], tuple[tuple[float,
 
 
 def _other_side(table: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    if "side" not in table:
-        return {}
-    side, turned = table["side"], table["plane"] != "sagittal"
-    other = np.where(side == "left", "right", np.where(side == "right", "left", side))
-    return {"side": np.where(turned, other, side)}
+    """The columns that mirroring changes, for the mirrored images; sagittal ones stay on their side."""
+    turned = table["plane"] != "sagittal"
+    columns = {name: table[name] for name in ("side", "class") if name in table}
+    return {name: np.where(turned, np.array([_swapped(w) for w in words]), words) for name, words in columns.items()}
 
 
 def whole_multiple(of: int, size: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -15,6 +16,7 @@ from SkullGANLib.progress import Progress, report
 from SkullGANLib.segments.dataset import SegmentDataset
 from SkullGANLib.train.data import training_size, whole_multiple
 from SkullGANLib.train.ema import AveragedNetwork
+from SkullGANLib.train.growing import stages
 from SkullGANLib.train.loop import one_step
 from SkullGANLib.train.options import TrainOptions
 from SkullGANLib.train.run import check_batch, placed, set_determinism, with_batch
@@ -35,7 +37,8 @@ class Estimate:
         flops_per_image: floating-point operations of the generator for one image; a multiplication and its addition
             are two.
         memory_gib: needed on the device, estimated; free_gib: free there now.
-        images: to be seen in all, pre-training included; segments: of the training set, or the nominal one.
+        images: to be seen in all, pre-training and smaller sizes included.
+        segments: of the training set, or the nominal one.
         images_per_second: measured on the device, without the pauses for pictures and checkpoints; None where it was
             not measured because the training does not fit.
         fits: whether the memory is enough.
@@ -94,7 +97,7 @@ def estimate(options: TrainOptions, progress: Progress | None = None) -> Estimat
         flops_per_image=_flops(options, parts["generator"]),
         memory_gib=need / 2**30,
         free_gib=free / 2**30,
-        images=options.total_images(segments) + _pretraining_images(options),
+        images=options.total_images(segments) + _pretraining_images(options) + _growing_images(options),
         segments=segments,
         images_per_second=speed,
         fits=not advice,
@@ -208,6 +211,13 @@ def _segments(options: TrainOptions) -> int:
     check_batch(options, segments)
     whole_multiple(SegmentDataset.open(options.data[0]).meta.size, options.network_options.size)
     return segments
+
+
+def _growing_images(options: TrainOptions) -> int:
+    """Of the smaller sizes that a family grows through; they take less time each than those of the last."""
+    if not options.known_family.grows or not options.grow_images or options.init is not None:
+        return 0
+    return options.grow_images * len(stages(options.model_copy(update={"out": Path()}), None))
 
 
 def _pretraining_images(options: TrainOptions) -> int:

@@ -52,6 +52,9 @@ class TrainOptions(BaseModel):
             starts from.
         pretrain: data sets to train on first, for ``pretrain_images`` or ``pretrain_epochs``; the networks that come of
             it are where the training proper starts.
+        grow_images: images to train each smaller size on first, from 16 pixels up, where the family grows; none if not
+            given.
+        balance: how far classes with few images are drawn more often, 0 for not at all to 1 for all alike.
         label_set: of data with several, the one that a family that draws from label maps is trained on.
         window_hu: minimum and maximum HU that become -1 and 1; those of the training data if not given.
         augment: highest probability of each augmentation of what the discriminator sees; 0 for none.
@@ -88,6 +91,8 @@ class TrainOptions(BaseModel):
     pretrain: tuple[Path, ...] = ()
     pretrain_images: int | None = Field(None, ge=1)
     pretrain_epochs: float | None = Field(None, gt=0)
+    grow_images: int | None = Field(None, ge=1)
+    balance: float = Field(0.0, ge=0, le=1)
     label_set: str | None = None
     window_hu: tuple[float, float] | None = None
     augment: float = Field(0.0, ge=0, le=1)

@@ -24,6 +24,7 @@ from SkullGANLib.models.parallel import average_gradients, first_says, local_dev
 from SkullGANLib.models.registry import Trainer
 from SkullGANLib.progress import Progress, report
 from SkullGANLib.segments.dataset import SegmentDataset
+from SkullGANLib.train import growing
 from SkullGANLib.train.augment import Augmentation
 from SkullGANLib.train.checkpoints import load_latest
 from SkullGANLib.train.data import TrainingData, training_size
@@ -67,6 +68,8 @@ def train(options: TrainOptions, *, progress: Progress | None = None) -> Path:
             progress = None
         if options.pretrain:
             options = _pretrained(options, progress)
+        if options.known_family.grows:
+            options = _grown(options, progress)
         _train(options, progress)
     return options.out
 
@@ -81,6 +84,29 @@ def _train(options: TrainOptions, progress: Progress | None, conditions: Mapping
             train_loop(run, progress)
         finally:
             run.stats.close()
+
+
+def _grown(options: TrainOptions, progress: Progress | None) -> TrainOptions:
+    """Train the smaller sizes, each on what the one before has learnt; what remains is the training of the last."""
+    if options.out is None:
+        raise InputError("The run has no folder.", "Give one with --out.")
+    if options.pretrain:
+        raise InputError(
+            f"Models of the family {options.family} are not pre-trained in the same run.",
+            "Train on the first set alone, then start from that run with --init.",
+        )
+    _refuse_other_files(options.out)
+    initial = None if options.init is None else _read_initial(options)
+    if initial is not None and initial.card.family != options.family:
+        return options  # refused in words where the networks are built
+    smaller = growing.stages(options, initial)
+    for stage in smaller:
+        report(progress, 0, 1, f"Growing: {stage.network_options.size} of {options.network_options.size} pixels")
+        _train(stage, progress)
+    before = smaller[-1].out if smaller else None
+    if initial is not None and not smaller and initial.network.size < options.network_options.size:
+        before = options.init
+    return growing.last_stage(options, before)
 
 
 def _pretrained(options: TrainOptions, progress: Progress | None) -> TrainOptions:
@@ -163,7 +189,8 @@ def open_run(
         data = LabelledData(options.data, label_set=options.label_set, labels=known, neighbours=neighbours, **given)
         options = with_network(options, labels=data.labels)
     else:
-        data = TrainingData(options.data, conditions=_known(conditions, initial, options), **given)
+        known = _known(conditions, initial, options)
+        data = TrainingData(options.data, conditions=known, balance=options.balance, **given)
         if options.known_family.conditions:
             options = with_network(options, condition=columns(data.conditions))
     if options.augment and not data.card["held_out_segments"]:
@@ -175,6 +202,8 @@ def open_run(
     check_batch(options, len(data))
     set_determinism(options.deterministic)
     networks = _initial_networks(options, initial)
+    if options.known_family.grows and initial is None and not images_seen(options.out):
+        growing.prepare(*networks, options, data, progress)
     generator, discriminator = (placed(network, options, device) for network in networks)
     recipe, network = options.recipe_options, options.network_options
     trainer = options.known_family.trainer(recipe, network, generator, discriminator)
@@ -298,7 +327,7 @@ def _open_folder(options: TrainOptions, data: TrainingData) -> Path:
 def _refuse_other_files(folder: Path) -> None:
     if (folder / OPTIONS_FILE).exists() or not folder.exists():
         return
-    if not folder.is_dir() or any(path.name != PRETRAINING for path in folder.iterdir()):
+    if not folder.is_dir() or any(not path.name.startswith((PRETRAINING, growing.STAGE)) for path in folder.iterdir()):
         raise InputError(f"{folder} holds other files and is no training run.", "Choose another --out.")
 
 
@@ -320,8 +349,12 @@ def _initial_networks(options: TrainOptions, model: Model | None) -> tuple[nn.Mo
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         generator, discriminator = family.build_generator(network), family.build_discriminator(network)
+    grows = family.grows and model is not None and model.card.family == options.family
+    if grows and model.network.size < network.size:
+        growing.grown(generator, discriminator, model)
+        return generator, discriminator
     if model is not None:
-        old, new = (values.model_dump(exclude={"weight_std"}) for values in (model.network, network))
+        old, new = (values.model_dump(exclude={"weight_std", "frozen"}) for values in (model.network, network))
         if model.discriminator is None:
             old.pop("discriminator", None)
         different = [key for key in old if old[key] != new[key]]
