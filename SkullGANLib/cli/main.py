@@ -10,7 +10,7 @@ from SkullGANLib import __version__
 
 COMMANDS = {
     "info": "Show what a scan or data set holds and what is odd about it.",
-    "phantom": "Make parametric head CT with ground truth.",
+    "phantom": "Make parametric CT of heads or hearts with ground truth.",
     "prepare": "Turn skull CT volumes into a segment data set.",
     "dataset": "Check, merge, split, filter, import and export segment data sets.",
     "train": "Train a generative model on a segment data set; run again to resume.",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     default="recommended-XS",
     show_default=True,
     help="recommended-M, -S, -XS, -tiny64 or -nano32, paper, control, released, compact, demo; from label maps "
-    "patch-small, -medium or -whs; or a TOML file.",
+    "patch-small, -medium or -whs; of classes style-small, -medium or -full; or a TOML file.",
 )
 @click.option(
     "--config",
@@ -76,6 +76,8 @@ def train(
     if config is not None:
         from SkullGANLib.train.pix2pix_config import PRESET, read_config
 
+        if click.get_current_context().get_parameter_source("preset") is click.core.ParameterSource.COMMANDLINE:
+            raise InputError("Both --config and --preset say what to train.", "Give one of them.")
         values, told = read_config(config)
         for sentence in told:
             click.echo(sentence)
@@ -99,7 +101,7 @@ def train(
     if card.images_seen < seen:
         click.echo(f"The model is the snapshot at {card.images_seen} images: none came nearer to the real segments.")
     if card.training.get("subjects") == 1:
-        click.echo("Note: the training set is one subject only; the model knows no other head.")
+        click.echo("Note: the training set is of one subject only; the model knows no other.")
     click.echo(f"Model: {folder / 'model'}")
     click.echo(f"Pictures: {folder / 'samples'}")
 

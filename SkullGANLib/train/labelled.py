@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from SkullGANLib.ct.label_names import names_a_side
 from SkullGANLib.errors import InputError
 from SkullGANLib.models.draws import DATA_ORDER, HELD_OUT, image_rng
 from SkullGANLib.segments.dataset import SegmentDataset
@@ -54,10 +55,17 @@ class LabelledData(TrainingData):
         **given: Any,
     ) -> None:
         super().__init__(paths, **given)
+        if self._shrink > 1:
+            raise InputError(
+                f"The slices of the training data have {self.size * self._shrink} pixels, the network makes "
+                f"{self.size}: a model of label maps draws slices as large as those that it was trained on.",
+                f"Take --set network.size={self.size * self._shrink}, or prepare or import the data at {self.size} "
+                "pixels.",
+            )
         sets = [SegmentDataset.open(path) for path in paths]
         self.label_set = _label_set(sets, label_set)
         self.labels, self._channels = _channels([each.labels(self.label_set) for each in sets], tuple(labels))
-        if any(side in name.casefold() for name in self.labels for side in ("left", "right")):
+        if names_a_side(self.labels):
             self.mirror = False  # a mirrored left side would be called right
         self._label_arrays = [each.label_sets[self.label_set] for each in sets]
         self._neighbours = neighbours
@@ -107,8 +115,7 @@ class LabelledData(TrainingData):
         return out
 
     def _own(self, source: int, row: int) -> np.ndarray:
-        middle = self._shrink // 2
-        return self._channels[source][self._label_arrays[source][row, middle :: self._shrink, middle :: self._shrink]]
+        return self._channels[source][self._label_arrays[source][row]]
 
     def _find_bone(self) -> tuple[float, bool]:
         return 0.0, False  # labels say where something is: no pixel is taken for background by its HU

@@ -66,16 +66,16 @@ def read_config(path: str | Path) -> tuple[dict[str, Any], list[str]]:
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"There is no file {path}.", "Check the path.")
-    text = path.read_text(encoding="utf-8")
     try:
+        text = path.read_text(encoding="utf-8")
         if path.suffix.lower() == ".toml":
             from SkullGANLib.train.options import toml
 
             content = toml().loads(text)
         else:
             content = json.loads(text)
-    except ValueError as error:  # both libraries' errors are of this kind
-        raise FormatError(f"{path} is neither JSON nor TOML: {error}.", "Mend that place.") from error
+    except ValueError as error:  # the errors of both libraries, and of other text, are of this kind
+        raise FormatError(f"{path} is neither JSON nor TOML in UTF-8: {error}.", "Mend that place.") from error
     if not isinstance(content, dict):
         raise FormatError(f"{path} holds no table of keys.", "Give a file like the original's whs.json.")
     return content
@@ -110,7 +110,25 @@ def _resolution(value: Any, content: dict[str, Any]) -> tuple[dict[str, Any], st
         widths.pop()
     widths = [width * first // 64 for width in widths]
     found = {"network.size": size, "network.widths": widths, "network.judge_width": first}
-    return found, f"{_words(found)}; slices of another size are refused"
+    return found, f"{_words(found)}; training data of another size are refused"
+
+
+def _first_layers(value: Any, content: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    if "IMAGE_RES" in content:  # which says the widths of both networks
+        return {"network.judge_width": int(value)}, ""
+    from SkullGANLib.models.patch_cgan import PatchNetwork
+
+    size = PatchNetwork().size
+    return _resolution([size, size], content)[0], ""
+
+
+def _choice(name: str) -> Callable:
+    def convert(value: Any, content: dict[str, Any]) -> tuple[dict[str, Any], str]:
+        if not isinstance(value, bool):
+            raise TypeError("neither true nor false")
+        return {name: value}, ""
+
+    return convert
 
 
 def _channels(value: Any, content: dict[str, Any]) -> tuple[dict[str, Any], str]:
@@ -150,7 +168,7 @@ _KEYS: dict[str, Callable[[Any, dict[str, Any]], tuple[dict[str, Any], str]]] = 
     "SAVE_MODEL_INTERVAL": _checkpoints,
     "IMAGE_RES": _resolution,
     "CHANNELS": _channels,
-    "FIRST_LAYERS_FILTERS": _plain("network.judge_width", int),
+    "FIRST_LAYERS_FILTERS": _first_layers,
     "ADAM_B1": lambda value, content: ({"recipe.betas": [float(value), 0.999]}, ""),
     "LOSS_WEIGHT_DISC": _plain("recipe.adversarial_weight", float),
     "LOSS_WEIGHT_GEN": _plain("recipe.reconstruction", float),
@@ -162,7 +180,7 @@ _KEYS: dict[str, Callable[[Any, dict[str, Any]], tuple[dict[str, Any], str]]] = 
     "AUG_HEIGHT_SHIFT_RANGE_RATIO": _shift,
     "AUG_SHEAR_RANGE_ANGLE": _plain("recipe.shear_deg", float),
     "AUG_ZOOM_RANGE_RATIO": _plain("recipe.zoom", float),
-    "SKIP_CONNECTIONS_GENERATOR": _plain("network.skips", bool),
-    "CONDITIONAL_DISCRIMINATOR": _plain("network.judge_sees_labels", bool),
+    "SKIP_CONNECTIONS_GENERATOR": _choice("network.skips"),
+    "CONDITIONAL_DISCRIMINATOR": _choice("network.judge_sees_labels"),
     "RECON_LOSS": _reconstruction,
 }

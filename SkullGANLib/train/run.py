@@ -32,7 +32,7 @@ from SkullGANLib.train.ema import AveragedNetwork
 from SkullGANLib.train.folder import alone
 from SkullGANLib.train.labelled import LabelledData
 from SkullGANLib.train.loop import Run, train_loop
-from SkullGANLib.train.options import MAY_CHANGE, TrainOptions
+from SkullGANLib.train.options import MAY_CHANGE, TrainOptions, preset_summaries
 from SkullGANLib.train.snapshots import mend_model, restore_state
 from SkullGANLib.train.stats import Statistics
 
@@ -40,6 +40,7 @@ FORMAT, VERSION = "skullgan-run", 1
 OPTIONS_FILE, PRETRAINING = "options.json", "pretraining"
 LARGEST_AUTOMATIC = 64  # batch; that of the paper
 _MEMORY_SHARE = 0.8  # of what is free, that an automatic batch may take
+SPACING_TOLERANCE = 0.02
 _REPAID_IMAGES = 200_000  # a shorter training ends before compiling has repaid itself
 
 
@@ -97,8 +98,6 @@ def _grown(options: TrainOptions, progress: Progress | None) -> TrainOptions:
         )
     _refuse_other_files(options.out)
     initial = None if options.init is None else _read_initial(options)
-    if initial is not None and initial.card.family != options.family:
-        return options  # refused in words where the networks are built
     smaller = growing.stages(options, initial)
     for stage in smaller:
         report(progress, 0, 1, f"Growing: {stage.network_options.size} of {options.network_options.size} pixels")
@@ -193,6 +192,7 @@ def open_run(
         data = TrainingData(options.data, conditions=known, balance=options.balance, **given)
         if options.known_family.conditions:
             options = with_network(options, condition=columns(data.conditions))
+    _note_spacing(options, initial, data)
     if options.augment and not data.card["held_out_segments"]:
         warnings.warn(
             "No subject can be held out: augmentation stays off, and snapshots are judged by the training images. "
@@ -349,22 +349,20 @@ def _initial_networks(options: TrainOptions, model: Model | None) -> tuple[nn.Mo
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         generator, discriminator = family.build_generator(network), family.build_discriminator(network)
-    grows = family.grows and model is not None and model.card.family == options.family
-    if grows and model.network.size < network.size:
+    if model is not None and family.grows and model.network.size < network.size:
         growing.grown(generator, discriminator, model)
-        return generator, discriminator
-    if model is not None:
+    elif model is not None:
         old, new = (values.model_dump(exclude={"weight_std", "frozen"}) for values in (model.network, network))
         if model.discriminator is None:
             old.pop("discriminator", None)
-        different = [key for key in old if old[key] != new[key]]
-        if model.card.family != options.family or different:
+        different = [key for key in old if key not in new or old[key] != new[key]]
+        if different:
             words = ", ".join(
                 f"network.{key}={list(old[key]) if isinstance(old[key], tuple) else old[key]}" for key in different
             )
             raise InputError(
                 f"{options.init} holds another network than the options describe.",
-                f"Train with its preset, or with --set {words}." if words else f"Use --set family={model.card.family}.",
+                f"Train with its preset, or with --set {words}.",
             )
         generator.load_state_dict(model.generator.state_dict())
         if model.discriminator is not None:
@@ -376,6 +374,18 @@ def placed(network: nn.Module, options: TrainOptions, device: torch.device) -> n
     """The network on its device, in train mode and in the memory order asked for."""
     last = options.channels_last == "on" or (options.channels_last == "auto" and device.type != "mps")
     return network.to(device, memory_format=torch.channels_last if last else torch.contiguous_format).train()
+
+
+def _note_spacing(options: TrainOptions, model: Model | None, data: TrainingData) -> None:
+    """Say so where what a model has learnt is of other pixels: it begins with structures of the wrong size."""
+    if model is None or model.card.family == "skullgan":  # released weights do not tell, and pictures have no size
+        return
+    if abs(data.spacing_mm / model.card.spacing_mm - 1) > SPACING_TOLERANCE and not options.known_family.grows:
+        warnings.warn(
+            f"{options.init} has learnt pixels of {model.card.spacing_mm:g} mm, the training data have "
+            f"{data.spacing_mm:g} mm: what it draws is of another size at first.",
+            stacklevel=3,
+        )
 
 
 def _window_of(model: Model | None) -> tuple[float, float] | None:
@@ -399,7 +409,14 @@ def _read_initial(options: TrainOptions) -> Model:
         from SkullGANLib.models.released import load_released
 
         return load_released(options.init, window_hu=(0, 1))  # training takes the window of its own data
-    return load_model(shipped_model(options.init), discriminator=True)
+    model = load_model(shipped_model(options.init), discriminator=True)
+    if model.card.family != options.family:
+        presets = [each["name"] for each in preset_summaries() if each["family"] == model.card.family]
+        raise InputError(
+            f"{options.init} is a model of the family {model.card.family}, the options are of {options.family}.",
+            f"Train with one of its presets: {', '.join(presets)}.",
+        )
+    return model
 
 
 def _flat(values: dict) -> dict:

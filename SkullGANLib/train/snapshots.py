@@ -41,7 +41,7 @@ def write_samples(run: Run) -> Path:
     if rank() == 0 and run.data.paired:
         real = run.data.reference(pair_pictures.SHOWN)
         labels = run.data.drawn_condition(run.options.seed, range(len(real)))
-        hu = _exported(run, _draw(run, run.ema.network, range(len(real))))
+        hu = _blanked(run, _exported(run, _draw(run, run.ema.network, range(len(real)))), range(len(real)))
         middle, shown = labels.shape[1] // 2, (window.minimum_hu, window.maximum_hu)
         pair_pictures.write_pairs(path.parent, run.seen, labels[:, middle], hu, real, shown)
     elif rank() == 0:
@@ -120,6 +120,14 @@ def _exported(run: Run, images: torch.Tensor) -> np.ndarray:
     return exported_hu(images, data.window, data.background_hu, data.bone_floor_hu, one_piece=data.one_piece)
 
 
+def _blanked(run: Run, hu: np.ndarray, indices: range) -> np.ndarray:
+    """As the model will draw: the background where nothing has a label, if all training data are so."""
+    if run.data.card.get("blank_background"):
+        labels = run.data.drawn_condition(run.options.seed, indices)
+        hu[labels[:, labels.shape[1] // 2] == 0] = run.data.background_hu
+    return hu
+
+
 def _settle(run: Run) -> None:
     size = min(run.options.batch_size, run.options.snapshot_images)
     run.ema.settle(lambda net, part: _draw(run, net, part, CALIBRATION), run.options.snapshot_images, size)
@@ -128,7 +136,7 @@ def _settle(run: Run) -> None:
 def _score(run: Run) -> float:
     size, n = run.options.batch_size, run.options.snapshot_images
     parts = [range(start, min(start + size, n)) for start in range(0, n, size)]
-    drawn = np.concatenate([_exported(run, _draw(run, run.ema.network, part)) for part in parts])
+    drawn = np.concatenate([_blanked(run, _exported(run, _draw(run, run.ema.network, p)), p) for p in parts])
     if not np.isfinite(drawn).all():
         return _NO_SCORE
     real = run.data.reference(n)
