@@ -222,7 +222,9 @@ def check_replaceable(path: str | Path, *, overwrite: bool = True, marker: str |
     if not any(target.iterdir()):
         return
     if not overwrite:
-        raise InputError(f"{target} exists already.", "Choose another name, or ask for it to be overwritten.")
+        raise InputError(
+            f"{target} exists already.", "Choose another name, or ask for it to be overwritten (--overwrite)."
+        )
     if marker is not None and not (target / marker).is_file():
         raise InputError(f"{target} holds other files (no {marker}), so it is not replaced.", "Choose another name.")
 

@@ -33,7 +33,13 @@ path = click.Path(path_type=Path)
     type=click.Choice(list(LAYOUTS)),
     help="; ".join(f"{name}: {words}" for name, words in LAYOUTS.items()) + ".  [default: recognised]",
 )
-@click.option("--size", default=128, show_default=True, type=click.IntRange(64, 512), help="Rows and columns.")
+@click.option(
+    "--size",
+    default=128,
+    show_default=True,
+    type=click.IntRange(64, 512),
+    help="Rows and columns; models take multiples of 64, patch-whs of 128.",
+)
 @click.option(
     "--spacing", "spacing_mm", type=float, help="Pixel spacing in mm.  [default: the median field of view fits]"
 )
@@ -145,17 +151,11 @@ def draw_sheet(made: SegmentDataset, file: Path) -> None:
     """Slices spread over the set, each with its labels in colour beside it, and what the colours stand for below."""
     import numpy as np
 
+    from SkullGANLib.segments.label_colours import coloured, grey, legend
     from SkullGANLib.segments.pairs import STRUCTURES
-    from SkullGANLib.segments.sheet import captioned, contact_sheet, write_png
-    from SkullGANLib.train.pair_pictures import coloured, grey
+    from SkullGANLib.segments.sheet import contact_sheet, write_png
 
     rows = np.unique(np.linspace(0, len(made) - 1, min(SHOWN, len(made))).round().astype(int))
     tiles = np.stack([grey(made.hu[rows], SHEET_HU), coloured(made.label_sets[STRUCTURES][rows])], 1)
     sheet = contact_sheet(tiles.reshape(-1, *tiles.shape[2:]), columns=COLUMNS)
-    legend = []
-    for value, name in made.labels(STRUCTURES).items():
-        words = captioned(np.empty((0, sheet.shape[1] - 24, 3), np.uint8), f"{value} {name}")
-        block = np.zeros((len(words), 24, 3), np.uint8)
-        block[3:-3, 4:-2] = coloured(np.array([[value]]))[0, 0]
-        legend.append(np.concatenate([block, words], axis=1))
-    write_png(file, np.concatenate([sheet, *legend]))
+    write_png(file, np.concatenate([sheet, *legend(made.labels(STRUCTURES), sheet.shape[1])]))

@@ -71,7 +71,7 @@ if TYPE_CHECKING:
     "--labels",
     type=click.Path(path_type=Path),
     metavar="DATASET",
-    help="For a model of label maps: data set whose label maps are drawn, its first --count.",
+    help="For a model of label maps: data set whose label maps are drawn, --count of them, spread over its subjects.",
 )
 @click.option("--batch-size", type=click.IntRange(1), help="Drawn at once.  [default: as memory allows]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
@@ -202,23 +202,27 @@ def _translate(
 ) -> None:
     """Draw a slice for each of some label maps of a data set."""
     from SkullGANLib.generate.translate import require_masks
-    from SkullGANLib.generate.translate_files import translate_dataset
+    from SkullGANLib.generate.translate_files import spread_rows, translate_dataset
     from SkullGANLib.segments.dataset import SegmentDataset
 
     require_masks(model)
     if out.suffix:
         raise InputError(f"{out} is no folder: slices go with their label maps.", "Give --out a folder.")
     source = SegmentDataset.open(labels, verify=True)
-    rows = range(len(source))[first : first + count]
-    if not rows:
+    rows = spread_rows(source, count, first)
+    if not len(rows):
         raise InputError(
             f"The data set has {len(source)} label maps, none of them is number {first}.", "Lower --first."
         )
     made = translate_dataset(
         model, source, out, rows=rows, seed=seed, device=device, overwrite=overwrite, progress=progress
     )
-    progress.result(out=str(made.path), segments=len(made), seed=seed)
+    few = len(made) < count
+    notes = [f"The data set has {len(source)} label maps, so {len(made)} were drawn, not {count}."] if few else []
+    progress.result(out=str(made.path), segments=len(made), seed=seed, notes=notes)
     progress.close()
+    for note in notes:
+        click.echo(f"Note: {note}")
     click.echo(f"{len(made)} slices of {made.hu.shape[1]}x{made.hu.shape[2]} pixels with their labels: {made.path}")
 
 

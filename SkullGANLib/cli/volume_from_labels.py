@@ -20,8 +20,8 @@ FORMATS = ("nrrd", "nii.gz", "mha")
 @click.option(
     "--names",
     metavar="VALUE=NAME,...",
-    help="What the values stand for, as in 1=outer table,2=diploe.  [default: as the file says (.seg.nrrd), else the "
-    "model's labels in their order]",
+    help="What the values stand for, as in 1=outer table,2=diploe; 3= is no label.  [default: as the file says "
+    "(.seg.nrrd, phantom.json beside it, MM-WHS), else the model's labels in their order]",
 )
 @click.option("--count", default=1, show_default=True, type=click.IntRange(1), help="CT volumes of the same labels.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the first one's noise.")
@@ -47,24 +47,29 @@ def from_labels(
 ) -> None:
     """Draw CT volumes in HU of a label map (NRRD, NIfTI, MHA, or a segmentation of 3D Slicer), where that lies.
 
-    The folder holds the volumes, volumes.json with the model's hash and the seed of each, and preview.png.
+    The folder holds the volumes, volumes.json with the hashes of model and label map and the seed of each, and
+    preview.png.
     """
-    from SkullGANLib.ct.label_names import parse_names, read_labels
-    from SkullGANLib.files import check_replaceable, replace_folder
+    from SkullGANLib.ct.label_names import parse_names
+    from SkullGANLib.files import check_replaceable, replace_folder, sha256_of
     from SkullGANLib.generate.translate import require_masks, translate_volume
-    from SkullGANLib.generate.translate_files import write_translated
+    from SkullGANLib.generate.translate_files import read_label_map, write_translated
     from SkullGANLib.models.folder import load_model, shipped_model
 
     check_replaceable(out, overwrite=overwrite, marker="volumes.json")
     model = load_model(shipped_model(folder))
     require_masks(model)
-    given, found = read_labels(labels)
-    known = parse_names(names) if names else found or dict(enumerate(model.network.labels, start=1))
+    given, known, notes = read_label_map(labels, model, parse_names(names) if names else {})
     options = {"smooth_mm": smooth_mm, "device": device, "progress": progress}
     drawn = (translate_volume(model, given, known, seed=seed + k, **options) for k in range(count))
-    facts = {"seed": seed, "smooth_mm": smooth_mm, "labels": {str(value): name for value, name in known.items()}}
+    facts = {
+        "seed": seed,
+        "smooth_mm": smooth_mm,
+        "labels": {str(value): name for value, name in known.items()},
+        "labels_sha256": sha256_of(labels),
+    }
     with replace_folder(out, marker="volumes.json") as temporary:
-        notes = write_translated(drawn, given, temporary, model, file_format, facts)
+        notes += write_translated(drawn, given, known, temporary, model, file_format, facts)
     for note in notes:
         click.echo(f"Note: {note}")
     progress.result(volumes=str(out), notes=notes)

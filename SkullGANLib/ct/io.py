@@ -37,7 +37,8 @@ def read_volume(
             MHA file, or a folder that holds one of these.
         series: number or beginning of the UID of a DICOM series; default is the longest CT.
         hu_offset: added to all values, for files whose values were shifted (by 1024, as a rule).
-        labels: the file is a label map: keep its values and type, do not look for Hounsfield units.
+        labels: the file is a label map: keep its values and type, do not look for Hounsfield units; a single slice
+            will do.
         progress: reported to while headers and slices are read.
 
     Returns:
@@ -52,7 +53,7 @@ def read_volume(
     try:
         if not path.exists():
             raise InputError(f"There is nothing at {path}.", f"Check the path; give {_KINDS}.")
-        volume = _read(path, series, progress)
+        volume = _read(path, series, progress, fewest=1 if labels else 2)
     except PermissionError as error:
         raise InputError(
             f"{error.filename or path} may not be read by this user.", "Ask its owner for leave to read it, or copy it."
@@ -104,13 +105,13 @@ def suffix(path: Path) -> str:
     return ".nii.gz" if name.endswith(".nii.gz") else os.path.splitext(name)[1]
 
 
-def _read(path: Path, series: str | None, progress: Progress | None) -> Volume:
+def _read(path: Path, series: str | None, progress: Progress | None, fewest: int) -> Volume:
     if path.name.upper() == "DICOMDIR" and path.is_file():
         path = path.parent
     if path.is_dir():
-        return _read_folder(path, series, progress)
+        return _read_folder(path, series, progress, fewest)
     if suffix(path) in READABLE:
-        return _read_file(path)
+        return _read_file(path, fewest)
     if is_dicom(path):
         return _read_dicom(dicom.scan_files([path]), path, series, progress)
     if suffix(path) in (".dcm", ".ima", ".dicom"):
@@ -118,13 +119,13 @@ def _read(path: Path, series: str | None, progress: Progress | None) -> Volume:
     raise InputError(f"{path.name} is not a medical image.", f"Give {_KINDS}.")
 
 
-def _read_folder(folder: Path, series: str | None, progress: Progress | None) -> Volume:
+def _read_folder(folder: Path, series: str | None, progress: Progress | None, fewest: int) -> Volume:
     found = dicom.scan_folder(folder, progress)
     if found.series or found.damaged:
         return _read_dicom(found, folder, series, progress)
     files = sorted(f for f in folder.iterdir() if f.is_file() and suffix(f) in READABLE)
     if len(files) == 1:
-        return _read_file(files[0])
+        return _read_file(files[0], fewest)
     if files:
         names = ", ".join(f.name for f in files[:8]) + (", ..." if len(files) > 8 else "")
         raise InputError(f"{folder} holds {len(files)} volumes: {names}.", "Name the one you mean.")
@@ -152,7 +153,7 @@ def _read_dicom(found: dicom.DicomFolder, path: Path, series: str | None, progre
     return replace(volume, notes=(*notes, *volume.notes))
 
 
-def _read_file(path: Path) -> Volume:
+def _read_file(path: Path, fewest: int) -> Volume:
     import SimpleITK as sitk
 
     reader = sitk.ImageFileReader()
@@ -170,7 +171,7 @@ def _read_file(path: Path) -> Volume:
         if len(size) > 3 and max(size[3:]) > 1:
             shape = " x ".join(str(s) for s in size)
             raise InputError(f"{path.name} has {len(size)} dimensions ({shape}).", "Give a single volume of it.")
-        if len(size) < 3 or min(size[:3]) < 2:
+        if len(size) < 2 or min(size[:2]) < 2 or ((len(size) < 3 or size[2] < 2) and fewest > 1):
             raise InputError(f"{path.name} is a single slice.", "Give a volume of several slices.")
         if suffix(path).startswith(".nii"):
             _require_length(path, int(np.prod(size)) * sitk.Image(1, 1, reader.GetPixelID()).GetSizeOfPixelComponent())
@@ -185,6 +186,8 @@ def _read_file(path: Path) -> Volume:
         ) from error
     while image.GetDimension() > 3:
         image = image[..., 0]
+    if image.GetDimension() == 2:
+        image = sitk.JoinSeries(image)
     volume = Volume.from_sitk(image)
     return replace(volume, hu=_compact(volume.hu))
 

@@ -72,20 +72,21 @@ def convolutions(widths: tuple[int, ...]) -> torch.nn.Sequential:
     return nn.Sequential(*blocks)
 
 
-def scorer(widths: tuple[int, ...]) -> torch.nn.Sequential:
-    """A network of such blocks that gives each image one number, (n, 1): the log odds of a class."""
+def scorer(widths: tuple[int, ...], outputs: int = 1) -> torch.nn.Sequential:
+    """A network of such blocks that gives each image some numbers, (n, outputs): one is the log odds of a class."""
     from torch import nn
 
-    return nn.Sequential(convolutions(widths), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], 1))
+    return nn.Sequential(convolutions(widths), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], outputs))
 
 
 def scores(network: torch.nn.Module, images: torch.Tensor, batch: int = 128) -> torch.Tensor:
-    """(n,) numbers that a ``scorer`` gives images, in use and not in training."""
+    """The number that a ``scorer`` gives each image, (n,), or several, (n, outputs); in use and not in training."""
     import torch
 
     network.eval()
     with torch.no_grad():
-        return torch.cat([network(part)[:, 0] for part in images.split(batch)])
+        found = torch.cat([network(part) for part in images.split(batch)])
+    return found[:, 0] if found.shape[1] == 1 else found
 
 
 @contextmanager

@@ -184,15 +184,17 @@ def _halves(artificial: EvaluatedSet) -> tuple[EvaluatedSet, EvaluatedSet]:
 
 def _as_set(name: str, source: Source, split: str) -> EvaluatedSet:
     if isinstance(source, SegmentDataset):
+        labels = {each: source.labels(each) for each in source.label_sets}
+        known = {"kind": source.meta.kind, "label_sets": source.label_sets, "labels": labels}
         if split == "all":
-            return EvaluatedSet(name, source.hu, source.fingerprint, source.table, kind=source.meta.kind)
+            return EvaluatedSet(name, source.hu, source.fingerprint, source.table, **known)
         rows = np.flatnonzero(source.table["split"] == split)
         if not len(rows):
             parts = ", ".join(sorted(set(source.table["split"].tolist()) - {""})) or "none"
             raise InputError(f"The {name} set has no part '{split}' (its parts: {parts}).", "Split it, or use all.")
         table = {column: values[rows] for column, values in source.table.items()}
         fingerprint = f"{source.fingerprint}:{split}"
-        return EvaluatedSet(name, source.hu[rows], fingerprint, table, rows, source.meta.kind, split)
+        return EvaluatedSet(name, source.hu[rows], fingerprint, table, rows, split=split, **known)
     hu = np.asanyarray(source)
     if hu.ndim == 4 and hu.shape[1] == 1:
         hu = hu[:, 0]

@@ -31,6 +31,7 @@ MODULES = (
     "leaks",
     "encoder",
     "fidelity_metrics",
+    "classes",
     "inception",
     "plots",
     "embedding",
@@ -64,6 +65,8 @@ class EvaluatedSet:
         rows: (N,) row of each segment in the data set it comes from.
         kind: what the data set says it is; empty if it says nothing.
         split: which part of the data set was taken.
+        label_sets: name to label maps of all of that data set, (its length, H, W) whole numbers; see ``masks``.
+        labels: name of a label set to what its values stand for.
     """
 
     name: str
@@ -73,6 +76,8 @@ class EvaluatedSet:
     rows: np.ndarray = field(default_factory=lambda: np.empty(0, int))
     kind: str = ""
     split: str = "all"
+    label_sets: Mapping[str, np.ndarray] = field(default_factory=dict)
+    labels: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not len(self.rows):
@@ -93,6 +98,10 @@ class EvaluatedSet:
     def source(self) -> str:
         """Content hash of the data set that the segments come from, of whatever part."""
         return self.fingerprint.partition(":")[0]
+
+    def masks(self, name: str) -> np.ndarray:
+        """(N, H, W) label maps of these segments, of the label set called ``name``."""
+        return np.asarray(self.label_sets[name][self.rows])
 
     def take(self, rows: np.ndarray, name: str | None = None) -> EvaluatedSet:
         """The segments at ``rows`` (positions in this set, ascending), as a set of their own."""

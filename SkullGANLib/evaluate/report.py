@@ -150,7 +150,7 @@ def evaluate_datasets(
             left_out += result.left_out
             if result.figures:  # else it does not apply to these sets
                 results[entry.name] = result
-        cards = {name: _card(each) for name, each in given.every_set.items()}
+        cards = {name: set_card(each) for name, each in given.every_set.items()}
         written = Report(
             seed=seed,
             spacing_mm=given.spacing_mm,
@@ -185,7 +185,8 @@ def read_report(path: str | Path) -> Report:
         raise FormatError(f"{path} is damaged: {error.errors()[0]['msg']}.", "Evaluate again.") from error
 
 
-def _card(given: EvaluatedSet) -> SetCard:
+def set_card(given: EvaluatedSet) -> SetCard:
+    """What a set says of itself."""
     return SetCard(
         kind=given.kind,
         segments=len(given),

@@ -114,7 +114,9 @@ def check_target(path: str | Path, *, overwrite: bool = False) -> Path:
             f"Segments cannot be written as {path.suffix}.", "Use a folder, .npy, .nrrd, .mha, .nii or .png."
         )
     if path.exists() and not overwrite:
-        raise InputError(f"{path} exists already.", "Choose another name, or ask for it to be overwritten.")
+        raise InputError(
+            f"{path} exists already.", "Choose another name, or ask for it to be overwritten (--overwrite)."
+        )
     return path
 
 

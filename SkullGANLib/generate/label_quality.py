@@ -9,7 +9,7 @@ import numpy as np
 
 from SkullGANLib.errors import InputError
 from SkullGANLib.files import check_replaceable
-from SkullGANLib.generate.translate import channels_of, translate_slices
+from SkullGANLib.generate.translate import SPACING_TOLERANCE, channels_of, translate_slices
 from SkullGANLib.generate.translate_files import label_slices
 from SkullGANLib.models.folder import Model
 from SkullGANLib.progress import Progress
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 DRAWS = 3
 _LEARNT = 1500  # slices that the segmenter learns from
-_SPACING_TOLERANCE = 0.02  # as between the label maps and the model
 _NOT_REAL = {
     "phantom": "phantoms",
     "synthetic": "images that a model drew",
@@ -130,7 +129,7 @@ def _to_learn_from(
     if len(rows) < 2:
         raise InputError("The segmenter has no slices of other subjects to learn from.", "Give others with --training.")
     own, wanted = source.meta.spacing_mm, model.card.spacing_mm
-    if abs(own / wanted - 1) > _SPACING_TOLERANCE:
+    if abs(own / wanted - 1) > SPACING_TOLERANCE:
         raise InputError(
             f"The slices of --training have pixels of {own:g} mm, those to compare of {wanted:g} mm: what a segmenter "
             "learns from the former does not hold for the latter.",

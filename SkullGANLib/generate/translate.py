@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
 SMOOTH_MM = 1.5  # of the noise across slices
+SPACING_TOLERANCE = 0.02  # by which the pixels of label maps may differ from the model's
 _MOST = 255
 _LONGEST = 32  # slices on each side that noise is mixed of
 _CODES = {"axial": "LPS", "coronal": "LIP", "sagittal": "PIL"}  # columns, rows and slices as ``segments.pairs`` cuts
@@ -44,11 +45,12 @@ def channels_of(model: Model, names: Mapping[int, str]) -> np.ndarray:
     if beyond:
         raise InputError(f"There is no label {beyond[0]} in a label map of 0 to {_MOST}.", "Number the labels anew.")
     known = {name.casefold(): k for k, name in enumerate(model.network.labels, start=1)}
-    unknown = [f"{name} ({value})" for value, name in names.items() if value and name.casefold() not in known]
+    unknown_values = [value for value, name in names.items() if value and name.casefold() not in known]
+    unknown = [f"{names[value]} ({value})" for value in unknown_values]
     if unknown:
         raise InputError(
             f"The model does not know the labels {', '.join(unknown)}; it knows: {', '.join(model.network.labels)}.",
-            "Name the labels like these, or leave those out.",
+            f"Name the labels like these, or say that a value is none: --names {unknown_values[0]}=.",
         )
     table = np.zeros(256, np.uint8)
     for value, name in names.items():

@@ -17,8 +17,8 @@ SMALLEST_PX, LARGEST_PX = 32, 512
 
 
 def label_values(labels: np.ndarray) -> list[int]:
-    """The values in (N, rows, columns) uint8 but 0, ascending; read a slice at a time."""
-    found = np.zeros(256, bool)
+    """The values in (N, rows, columns) uint8 or uint16 but 0, ascending; read a slice at a time."""
+    found = np.zeros(np.iinfo(labels.dtype).max + 1, bool)
     for image in labels:
         found[image.ravel()] = True
     return (np.flatnonzero(found[1:]) + 1).tolist()

@@ -148,7 +148,9 @@ def _kept(character: str) -> str:
 
 def _check_free(dataset: SegmentDataset, overwrite: bool) -> None:
     if not overwrite and CLASS in dataset.table and (classes_of(dataset) != "").any():
-        raise InputError("The data set has classes already.", "Ask for them to be overwritten, or rename them.")
+        raise InputError(
+            "The data set has classes already.", "Ask for them to be overwritten (--overwrite), or rename them."
+        )
 
 
 def _write(dataset: SegmentDataset, classes: np.ndarray, names: Mapping[str, str] | None) -> dict[str, int]:

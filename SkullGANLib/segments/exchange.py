@@ -250,7 +250,9 @@ def refuse_existing(path: str | Path, *, overwrite: bool = False) -> None:
     if Path(path).is_dir():
         raise InputError(f"{path} is a folder, a file is to be written.", "Choose another name.")
     if Path(path).exists() and not overwrite:
-        raise InputError(f"{path} exists already.", "Choose another name, or ask for it to be overwritten.")
+        raise InputError(
+            f"{path} exists already.", "Choose another name, or ask for it to be overwritten (--overwrite)."
+        )
 
 
 def _picture(row: int) -> str:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
+from SkullGANLib.segments.sheet import captioned
+
+_BLOCK = 24  # pixels of a colour in a legend
 LABEL_COLOURS = np.array(
     [
         (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0),
@@ -26,3 +31,14 @@ def grey(hu: np.ndarray, window_hu: tuple[float, float]) -> np.ndarray:
     low, high = window_hu
     unit = np.clip((np.asarray(hu, np.float32) - low) / (high - low), 0, 1)
     return np.repeat((unit * 255 + 0.5).astype(np.uint8)[..., None], 3, -1)
+
+
+def legend(names: Mapping[int, str], width: int) -> list[np.ndarray]:
+    """A line for each label, (h, width, 3) uint8: its colour, value and name."""
+    lines = []
+    for value, name in names.items():
+        words = captioned(np.empty((0, width - _BLOCK, 3), np.uint8), f"{value} {name}")
+        block = np.zeros((len(words), _BLOCK, 3), np.uint8)
+        block[3:-3, 4:-2] = coloured(np.array([[value]]))[0, 0]
+        lines.append(np.concatenate([block, words], axis=1))
+    return lines

@@ -11,30 +11,17 @@ from typing import Literal
 
 from SkullGANLib.ct.headers import is_dicom
 from SkullGANLib.ct.io import READABLE, suffix
+from SkullGANLib.ct.label_names import MM_WHS_LABELS, PHANTOM_FILE
 from SkullGANLib.errors import InputError
 from SkullGANLib.files import read_json
 
 Layout = Literal["mm-whs", "dicom", "pairs"]
-
-MM_WHS_LABELS = {
-    500: "left ventricle",
-    600: "right ventricle",
-    420: "left atrium",
-    550: "right atrium",
-    205: "myocardium",
-    850: "pulmonary artery",
-    820: "aorta",
-}
-"""Values in the label maps of the whole-heart segmentation challenge MM-WHS (Zhuang et al., Medical Image Analysis
-58:101537, 2019), as its organisers list them: blood cavities of ventricles and atria, myocardium of the left ventricle,
-ascending aorta, pulmonary artery up to its bifurcation."""
 
 PARTS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-PHANTOM_FILE = "phantom.json"
 
 _MM_WHS = re.compile(r"(?P<patient>(?P<kind>ct|mr)_(?P<part>train|test)_\d+)_(?P<what>image|label)\.nii(\.gz)?", re.I)
 _LABEL_WORDS = {"label", "labels", "lbl", "seg", "segmentation", "segmentations", "gt", "mask", "masks"}

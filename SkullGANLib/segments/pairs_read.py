@@ -13,11 +13,11 @@ from SkullGANLib.ct import checks
 from SkullGANLib.ct.headers import is_dicom, read_headers
 from SkullGANLib.ct.heart_parts import HEART_LABELS
 from SkullGANLib.ct.io import read_volume
-from SkullGANLib.ct.label_names import header_names
+from SkullGANLib.ct.label_names import MM_WHS_LABELS, header_names
 from SkullGANLib.ct.volume import Volume
 from SkullGANLib.errors import FormatError, InputError
 from SkullGANLib.progress import Progress
-from SkullGANLib.segments.pairs_layouts import MM_WHS_LABELS, Pair
+from SkullGANLib.segments.pairs_layouts import Pair
 
 HIGHEST, HIGHEST_VALUE = 255, 65535  # in the data set; in a file
 SAME_PLACE_MM = 0.05
@@ -59,6 +59,8 @@ class LabelNumbers:
         table = np.zeros(there[-1] + 1, np.uint8)
         for value in there:
             name = names.get(value, f"label {value}")
+            if not name:  # said to be no label
+                continue
             table[value] = self._number(name, _HEART[name] if whole_heart else value)
         return table[values]
 
