@@ -8,6 +8,7 @@ import pytest
 from SkullGANLib.errors import FormatError, InputError
 from SkullGANLib.segments.dataset import SegmentDataset
 from SkullGANLib.segments.merge import merge
+from SkullGANLib.segments.reduce import reduce
 
 RNG = np.random.default_rng(0)
 
@@ -301,3 +302,20 @@ def test_a_label_set_is_added_and_replaced_and_the_rest_stays(tmp_path):
     assert opened.labels("organ") == {2: "aorta"}
     with pytest.raises(InputError):
         opened.add_labels("organ", np.zeros((2, 32, 32), np.uint8))
+
+
+def test_a_reduced_set_holds_means_over_squares_and_the_label_in_their_middle(tmp_path):
+    hu = np.arange(2 * 128 * 128).reshape(2, 128, 128) // 2.astype(np.int16)
+    masks = np.zeros((2, 128, 128), np.uint8)
+    masks[0, 2::4, 2::4] = 3
+    table = {"subject": ["a", "b"], "split": ["train", "test"], "class": ["x/y", "z"]}
+    whole = SegmentDataset.create(tmp_path / "whole", hu, table, kind="real", spacing_mm=0.45, masks=masks)
+    small = reduce(whole, tmp_path / "small", 32)
+    assert small.meta.spacing_mm == pytest.approx(1.8)
+    np.testing.assert_array_equal(small.hu[1], np.rint(hu[1].reshape(32, 4, 32, 4).mean((1, 3))))
+    assert (small.masks[0] == 3).all()
+    assert not small.masks[1].any()
+    assert small.table["class"].tolist() == ["x/y", "z"]
+    with pytest.raises(InputError, match="no whole multiple of 24") as refused:
+        reduce(whole, tmp_path / "other", 24)
+    assert "64, 32" in refused.value.advice

@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from SkullGANLib.cli import common
-from SkullGANLib.cli.dataset_classes import classes, import_classes
+from SkullGANLib.cli.dataset_classes import classes, import_classes, reduce_
 from SkullGANLib.cli.dataset_pairs import import_pairs
 from SkullGANLib.cli.dataset_sheet import draw_sheet
 from SkullGANLib.errors import InputError
@@ -356,5 +356,5 @@ def part_and_share(text: str) -> tuple[str, float]:
         raise InputError(f'"{text}" is not a part and its share.', "Write for example --part train=0.5.") from error
 
 
-for each in (import_pairs, import_classes, classes):
+for each in (import_pairs, import_classes, classes, reduce_):
     dataset.add_command(each)

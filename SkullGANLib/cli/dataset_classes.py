@@ -73,6 +73,24 @@ def import_classes(source: Path, output: Path, progress: Progress, **options) ->
     click.echo(_listed(counts))
 
 
+@click.command("reduce")
+@click.argument("path", type=path_)
+@click.argument("output", type=path_)
+@click.option("--size", required=True, type=click.IntRange(1), help="Rows and columns, a whole part of those of PATH.")
+@click.option("--overwrite", is_flag=True, help="Replace what is there already.")
+@common.command
+def reduce_(path: Path, output: Path, size: int, overwrite: bool, progress: Progress) -> None:
+    """Write the data set PATH with fewer, larger pixels as OUTPUT: what images of a small model are compared with."""
+    from SkullGANLib.cli.dataset import summary
+    from SkullGANLib.segments.dataset import SegmentDataset
+    from SkullGANLib.segments.reduce import reduce
+
+    made = reduce(SegmentDataset.open(path), output, size, overwrite=overwrite, progress=progress)
+    progress.result(dataset=str(output), segments=len(made))
+    progress.close()
+    click.echo(f"Reduced {path} to {output}: {summary(made)}.")
+
+
 @click.command()
 @click.argument("path", type=path_)
 @click.option("--by", metavar="COLUMN,...", help="Columns that make a class: region,side gives temporal/left.")

@@ -1,9 +1,9 @@
-"""What the values of a label map stand for: in the header of a segmentation of 3D Slicer, or as a user says it."""
+"""What the values of a label map stand for: as a file says it, what lies beside it, or a user."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from SkullGANLib.errors import FormatError, InputError, SkullGANError
 from SkullGANLib.files import read_json
 from SkullGANLib.segments.arrays import label_values
 
-_MOST, _MOST_NAMED = 255, 65535  # in a label map here, and in those of others
+HIGHEST, HIGHEST_VALUE = 255, 65535  # of labels in a data set, and of values in files
 PHANTOM_FILE = "phantom.json"
 
 MM_WHS_LABELS = {
@@ -45,53 +45,37 @@ def read_labels(path: str | Path) -> tuple[Volume, dict[int, str]]:
         InputError: values that are no labels, or segments that overlap.
         FormatError: the file cannot be read.
     """
-    names = header_names(Path(path)) or _phantom_names(Path(path))
+    path = Path(path).expanduser()
+    names = header_names(path) or phantom_names(path.parent, path.name)
     volume = read_volume(path, labels=True)
     values = volume.hu
-    if not np.array_equal(values, np.rint(values)) or values.min() < 0 or values.max() > _MOST_NAMED:
+    if not np.array_equal(values, np.rint(values)) or values.min() < 0 or values.max() > HIGHEST_VALUE:
         raise InputError(
             f"{path} is no label map: its values run from {values.min():g} to {values.max():g}.",
-            f"Give whole numbers from 0 to {_MOST_NAMED}, 0 for no label.",
+            f"Give whole numbers from 0 to {HIGHEST_VALUE}, 0 for no label.",
         )
-    values = values.astype(np.uint8 if values.max() <= _MOST else np.uint16)
-    if not names and values.max() > _MOST and MM_WHS_LABELS.keys() >= set(label_values(values)):
-        names = dict(MM_WHS_LABELS)
-    return volume.with_array(values), names
+    values = values.astype(np.uint8 if values.max() <= HIGHEST else np.uint16)
+    return volume.with_array(values), names or whole_heart_names(label_values(values))
 
 
-def numbered(labels: Volume, names: Mapping[int, str]) -> tuple[Volume, dict[int, str]]:
-    """A label map as uint8 and the names of its values: values beyond 255 are numbered anew, from 1 on.
+def whole_heart_names(values: Sequence[int]) -> dict[int, str]:
+    """The names of MM-WHS where the values of a label map are its own, of which one at least is beyond 255."""
+    return dict(MM_WHS_LABELS) if max(values, default=0) > HIGHEST and MM_WHS_LABELS.keys() >= set(values) else {}
+
+
+def phantom_names(folder: Path, file: str | None = None) -> dict[int, str]:
+    """Value to name in the label maps of a folder that ``skullgan phantom`` has written; empty for other folders.
 
     Args:
-        labels: whole numbers.
-        names: value to name; an empty name for a value that is no label. Names of values that do not occur are left
-            out.
-
-    Raises:
-        InputError: more than 255 labels.
+        folder: that may hold ``phantom.json``.
+        file: name of a file that has to be one of those written; any if not given.
     """
-    found = label_values(labels.hu)
-    dropped = [value for value in found if names.get(value) == ""]
-    kept = [value for value in found if value not in dropped]
-    if len(kept) > _MOST:
-        raise InputError(f"The label map has {len(kept)} labels; {_MOST} can be told apart.", "Join some of them.")
-    number = {value: value for value in kept}
-    if kept and kept[-1] > _MOST:
-        number = {value: k for k, value in enumerate(kept, start=1)}
-    table = np.zeros(max(found, default=0) + 1, np.uint8)
-    for value, new in number.items():
-        table[value] = new
-    return labels.with_array(table[labels.hu]), {number[value]: names[value] for value in kept if value in names}
-
-
-def _phantom_names(path: Path) -> dict[int, str]:
-    """Value to name, as ``phantom.json`` beside a file that it lists says."""
-    if not (path.parent / PHANTOM_FILE).is_file():
+    if not (folder / PHANTOM_FILE).is_file():
         return {}
     try:
-        facts = read_json(path.parent / PHANTOM_FILE)
+        facts = read_json(folder / PHANTOM_FILE)
         listed = {name for group in ("heads", "hearts") for each in facts.get(group, ()) for name in each["files"]}
-        if facts.get("format") != "skullgan-phantom" or path.name not in listed:
+        if facts.get("format") != "skullgan-phantom" or (file is not None and file not in listed):
             return {}
         return {int(value): name.replace("_", " ") for name, value in facts["labels"].items() if value}
     except (SkullGANError, AttributeError, KeyError, TypeError, ValueError):
@@ -103,7 +87,7 @@ def header_names(path: Path) -> dict[int, str]:
 
     Raises:
         InputError: segments that overlap, so that a voxel may have several.
-        FormatError: a segment whose label value is no whole number.
+        FormatError: the file cannot be read, or has a segment whose label value is no whole number.
     """
     if not path.name.lower().endswith(".seg.nrrd") or not path.is_file():
         return {}
@@ -111,22 +95,27 @@ def header_names(path: Path) -> dict[int, str]:
 
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
-    reader.ReadImageInformation()
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise FormatError(
+            f"{path.name} cannot be read.", "The file is damaged or not what its name says; write or copy it again."
+        ) from error
     facts = {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
-    numbers = [key.removesuffix("_LabelValue") for key in facts if key.endswith("_LabelValue")]
-    if len({facts.get(f"{number}_Layer", "0") for number in numbers}) > 1:
+    segments = [key.removesuffix("_LabelValue") for key in facts if key.endswith("_LabelValue")]
+    if len({facts.get(f"{segment}_Layer", "0") for segment in segments}) > 1:
         raise InputError(
             f"The segments of {path} overlap.", "In 3D Slicer, export the segmentation as a label map volume."
         )
     names = {}
-    for number in numbers:
-        text, name = facts[f"{number}_LabelValue"].strip(), facts.get(f"{number}_Name", "").strip()
-        if not text.isdecimal():
+    for segment in segments:
+        value, name = facts[f"{segment}_LabelValue"].strip(), facts.get(f"{segment}_Name", "").strip()
+        if not value.isdecimal():
             raise FormatError(
-                f"{number} of {path} has the label value {text!r}, which is no whole number.",
-                "Write the segmentation again in 3D Slicer, or export it as a label map volume.",
+                f'The segment "{name or segment}" of {path} has the label value {value!r}, which is no whole number.',
+                "Save the segmentation again in 3D Slicer, or export it as a label map volume.",
             )
-        names[int(text)] = name or f"label {int(text)}"
+        names[int(value)] = name or f"label {int(value)}"
     return names
 
 
@@ -139,7 +128,7 @@ def parse_names(text: str) -> dict[int, str]:
     names: dict[int, str] = {}
     for part in text.split(","):
         value, equals, name = part.partition("=")
-        if not equals or not value.strip().isdecimal() or not 0 < int(value) <= _MOST_NAMED:
+        if not equals or not value.strip().isdecimal() or not 0 < int(value) <= HIGHEST_VALUE:
             raise InputError(f"{part.strip()!r} does not name a label.", "Write value=name, as in 1=outer table.")
         if int(value) in names:
             raise InputError(f"The value {int(value)} is named twice.", "Give each value one name.")

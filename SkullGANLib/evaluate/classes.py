@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from SkullGANLib.ct.label_names import names_a_side
 from SkullGANLib.evaluate.asked import ASKED
 from SkullGANLib.evaluate.bootstrap import figure_of, resampling_of
 from SkullGANLib.evaluate.fidelity import NEIGHBOURS, precision_recall
@@ -75,7 +76,7 @@ def classes(given: EvaluationInput) -> MetricResult:
     told = given.progress
     hu = np.concatenate([np.asarray(each.hu) for each, _ in asked.values()])
     scores = classify(
-        np.asarray(training.hu), where, hu, seed=given.seed,
+        np.asarray(training.hu), where, hu, seed=given.seed, mirror=not names_a_side(names),
         told=lambda step, steps: report(told, step, steps, "Learning the classes"),
     )  # fmt: skip
     found = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(1)

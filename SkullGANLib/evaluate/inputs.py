@@ -142,7 +142,8 @@ def _common_spacing(sources: Mapping[str, Source], spacing_mm: float | None) -> 
         spacings = ", ".join(f"{name} {value:g} mm" for name, value in known.items())
         raise InputError(
             f"The pixel spacings differ ({spacings}{'' if spacing_mm is None else f', asked for {spacing_mm:g} mm'}).",
-            "Prepare or generate all sets at the same spacing.",
+            "Prepare or generate all sets at the same spacing, or bring the finer one to the other's: skullgan dataset "
+            "reduce.",
         )
     chosen_mm = float(wanted[0]) if wanted else DEFAULT_SPACING_MM
     unstated = [name for name in sources if name not in known]

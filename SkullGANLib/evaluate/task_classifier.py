@@ -28,6 +28,7 @@ def classify(
     *,
     seed: int = 0,
     steps: int | None = None,
+    mirror: bool = True,
     device: str | torch.device = "cpu",
     told: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
@@ -42,6 +43,7 @@ def classify(
         asked: (m, H, W) HU.
         seed: of the first weights, the order of the segments and their changes.
         steps: of 32 segments each; 600 if not given.
+        mirror: whether a mirrored segment is of the same class; it is not where classes are of one side.
         device: of torch.
         told: called with the number of steps done and of all.
 
@@ -64,7 +66,7 @@ def classify(
         if told is not None and step % 10 == 0:
             told(step, steps)
         chosen = torch.randint(len(images), (BATCH,), generator=generator)
-        found, wanted = network(_varied(images[chosen], generator).to(device)), truth[chosen].to(device)
+        found, wanted = network(_varied(images[chosen], generator, mirror).to(device)), truth[chosen].to(device)
         loss = binary_cross_entropy_with_logits(found[:, 0], wanted) if two else cross_entropy(found, wanted)
         optimizer.zero_grad()
         loss.backward()
@@ -93,11 +95,12 @@ def _small(hu: np.ndarray) -> torch.Tensor:
     return torch.cat([avg_pool2d(as_input(part), step, ceil_mode=True) for part in parts])
 
 
-def _varied(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Mirrored, shifted and of other contrast, at random."""
+def _varied(images: torch.Tensor, generator: torch.Generator, mirror: bool) -> torch.Tensor:
+    """Mirrored if allowed, shifted and of other contrast, at random."""
     import torch
 
     rows, columns = torch.randint(-SHIFT, SHIFT + 1, (2, len(images)), generator=generator)
-    images = mirrored_at_random(crops(images, rows, columns, tuple(images.shape[2:])), generator)
+    images = crops(images, rows, columns, tuple(images.shape[2:]))
+    images = mirrored_at_random(images, generator) if mirror else images
     contrast = 1 + CONTRAST * (2 * torch.rand(len(images), 1, 1, 1, generator=generator) - 1)
     return (images * contrast).contiguous(memory_format=torch.channels_last)

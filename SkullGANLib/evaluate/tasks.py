@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from SkullGANLib.ct.label_names import names_a_side
 from SkullGANLib.errors import InputError
 from SkullGANLib.evaluate.asked import ASKED
 from SkullGANLib.evaluate.bootstrap import Comparison
@@ -60,7 +61,7 @@ def mean_score(scores: Mapping[float, Score]) -> Score:
 
 
 def _learn_classes(*given: np.ndarray, names: Mapping[int, str], **options) -> np.ndarray:
-    return classify(*given, **options)  # to which a number says as much as a name
+    return classify(*given, mirror=not names_a_side(names.values()), **options)
 
 
 def _no_names(given: EvaluationInput) -> dict[int, str]:
