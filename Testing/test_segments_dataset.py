@@ -305,7 +305,7 @@ def test_a_label_set_is_added_and_replaced_and_the_rest_stays(tmp_path):
 
 
 def test_a_reduced_set_holds_means_over_squares_and_the_label_in_their_middle(tmp_path):
-    hu = np.arange(2 * 128 * 128).reshape(2, 128, 128) // 2.astype(np.int16)
+    hu = (np.arange(2 * 128 * 128).reshape(2, 128, 128) // 2).astype(np.int16)
     masks = np.zeros((2, 128, 128), np.uint8)
     masks[0, 2::4, 2::4] = 3
     table = {"subject": ["a", "b"], "split": ["train", "test"], "class": ["x/y", "z"]}

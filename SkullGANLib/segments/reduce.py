@@ -9,11 +9,11 @@ import numpy as np
 from SkullGANLib.errors import InputError
 from SkullGANLib.files import check_replaceable
 from SkullGANLib.progress import Progress, report
-from SkullGANLib.segments.arrays import block_means
+from SkullGANLib.segments.arrays import SMALLEST_PX, block_means
 from SkullGANLib.segments.dataset import SegmentDataset
 from SkullGANLib.segments.meta import META_FILE
 
-_BLOCK, _LEAST = 256, 32  # segments at a time; pixels that a data set has at least
+_BLOCK = 256  # segments at a time
 
 
 def reduce(
@@ -38,7 +38,7 @@ def reduce(
     """
     whole = dataset.meta.size
     if size < 1 or size >= whole or whole % size:
-        sizes = [whole // k for k in range(2, whole // _LEAST + 1) if whole % k == 0]
+        sizes = [whole // k for k in range(2, whole // SMALLEST_PX + 1) if whole % k == 0]
         advice = f"Choose one of: {', '.join(map(str, sizes))}." if sizes else "Choose another data set."
         raise InputError(f"{whole} pixels are no whole multiple of {size}.", advice)
     check_replaceable(path, overwrite=overwrite, marker=META_FILE)
