@@ -22,6 +22,13 @@ def test_small_images_are_described_by_their_pixels():
     np.testing.assert_array_equal(layout_and_texture(images), images.reshape(3, 64))
 
 
+@pytest.mark.parametrize(("size", "scales"), [(128, 3), (192, 2), (320, 2), (48, 0)])
+def test_sizes_that_cells_divide_are_described_down_to_the_scale_where_these_are_whole(size, scales):
+    features = layout_and_texture(np.full((2, size, size), 0.5))
+    assert features.shape == (2, 256 + 64 * scales)
+    assert features[:, :256] == pytest.approx(0.5)
+
+
 def test_odd_sizes_are_refused():
     with pytest.raises(ValueError, match="multiple of 16"):
         layout_and_texture(np.zeros((2, 40, 40)))

@@ -227,6 +227,24 @@ def test_a_run_grows_and_each_size_is_a_model_that_draws_each_class(classed, tmp
     assert made.meta.extra["truncation"] == 0.7
 
 
+def test_copies_are_counted_class_by_class(tmp_path):
+    from SkullGANLib.generate.audit import audited
+
+    rng = np.random.default_rng(1)
+    hu = rng.normal(300, 300, (70, 64, 64)).astype(np.float32)
+    table = {"subject": [f"s-{k % 7}" for k in range(70)]}
+    data = SegmentDataset.create(tmp_path / "set", hu, table, kind="real", spacing_mm=0.9)
+    hu = hu[:20].copy()
+    hu[10:] = rng.permutation(hu[10:].ravel()).reshape(10, 64, 64)
+    words = np.repeat(["head/low", "head/top"], 10)
+    card = ModelCard(
+        family="style", network=TINY.model_dump(), window=IntensityWindow(minimum_hu=0, range_hu=2000), spacing_mm=0.9,
+        conditions={"class": Category(values=("head/low", "head/top"), share=(1, 1))},
+    )  # fmt: skip
+    _, _, audit, _ = audited(hu, {"class": words}, card, [data], "keep")
+    assert audit.classes == {"head/low": (10, 10), "head/top": (0, 10)}
+
+
 def test_the_same_command_goes_on_and_ends_as_a_run_that_was_not_stopped(classed, tmp_path):
     train(classed, tmp_path / "once", more=["blur=0"])  # which follows the length of the training
     train(classed, tmp_path / "twice", images=32, more=["blur=0"])

@@ -75,8 +75,10 @@ path = click.Path(path_type=Path)
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the split.")
 @click.option(
     "--label-names",
+    multiple=True,
     metavar="VALUE=NAME,...",
-    help="As in 1=aorta,2=spine; other values are refused.  [default: what the files say, else label 1]",
+    help="As in 1=aorta,2=spine, before what the files say; values without any name are then refused; 3= is no label; "
+    "may be repeated.  [default: what the files say, else label 1]",
 )
 @click.option("--hu-offset", type=float, default=0.0, metavar="HU", help="Added to all values (for example -1024).")
 @click.option(
@@ -92,7 +94,7 @@ def import_pairs(
     layout: str | None,
     parts: tuple[str, ...],
     seed: int,
-    label_names: str | None,
+    label_names: tuple[str, ...],
     hu_offset: float,
     window_hu: tuple[float, float] | None,
     kind: str | None,
@@ -129,7 +131,7 @@ def import_pairs(
             out,
             options,
             layout=layout,
-            label_names=parse_names(label_names) if label_names else None,
+            label_names=parse_names(",".join(label_names)) if label_names else None,
             shares=dict(map(part_and_share, parts)) or None,
             seed=seed,
             hu_offset=hu_offset,

@@ -184,6 +184,8 @@ def generate(
     progress.close()
     for line in [] if audit is None else [audit.sentence(), *(f"Note: {note}" for note in audit.notes)]:
         click.echo(line)
+    for name, (copied, of) in ({} if audit is None else audit.classes).items():
+        click.echo(f"  {name}: {copied} of {of}")
     click.echo(f"{len(hu)} segments of {hu.shape[1]}x{hu.shape[2]} pixels: {path}")
     if picture is not None:
         click.echo(f"Picture: {picture}")

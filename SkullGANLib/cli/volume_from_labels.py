@@ -19,9 +19,10 @@ FORMATS = ("nrrd", "nii.gz", "mha")
 @click.option("--out", required=True, type=path, help="Folder to make.")
 @click.option(
     "--names",
+    multiple=True,
     metavar="VALUE=NAME,...",
-    help="What the values stand for, as in 1=outer table,2=diploe; 3= is no label.  [default: as the file says "
-    "(.seg.nrrd, phantom.json beside it, MM-WHS), else the model's labels in their order]",
+    help="What values stand for, as in 1=outer table,2=diploe; 3= is no label; may be repeated.  [default: as the file "
+    "says (.seg.nrrd, phantom.json beside it, values of MM-WHS), else the model's labels in their order]",
 )
 @click.option("--count", default=1, show_default=True, type=click.IntRange(1), help="CT volumes of the same labels.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the first one's noise.")
@@ -36,7 +37,7 @@ def from_labels(
     labels: Path,
     folder: Path,
     out: Path,
-    names: str | None,
+    names: tuple[str, ...],
     count: int,
     seed: int,
     smooth_mm: float,
@@ -59,14 +60,15 @@ def from_labels(
     check_replaceable(out, overwrite=overwrite, marker="volumes.json")
     model = load_model(shipped_model(folder))
     require_masks(model)
-    given, known, notes = read_label_map(labels, model, parse_names(names) if names else {})
+    labels = labels.expanduser()
+    given, known, notes = read_label_map(labels, model, parse_names(",".join(names)) if names else {})
     options = {"smooth_mm": smooth_mm, "device": device, "progress": progress}
     drawn = (translate_volume(model, given, known, seed=seed + k, **options) for k in range(count))
     facts = {
         "seed": seed,
         "smooth_mm": smooth_mm,
-        "labels": {str(value): name for value, name in known.items()},
-        "labels_sha256": sha256_of(labels),
+        "labels": {str(value): name for value, name in known.items() if name},
+        "labels_sha256": sha256_of(labels) if labels.is_file() else None,
     }
     with replace_folder(out, marker="volumes.json") as temporary:
         notes += write_translated(drawn, given, known, temporary, model, file_format, facts)

@@ -171,7 +171,7 @@ def _read_file(path: Path, fewest: int) -> Volume:
         if len(size) > 3 and max(size[3:]) > 1:
             shape = " x ".join(str(s) for s in size)
             raise InputError(f"{path.name} has {len(size)} dimensions ({shape}).", "Give a single volume of it.")
-        if len(size) < 2 or min(size[:2]) < 2 or ((len(size) < 3 or size[2] < 2) and fewest > 1):
+        if len(size) < 2 or min((*size, 1)[:3]) < fewest:
             raise InputError(f"{path.name} is a single slice.", "Give a volume of several slices.")
         if suffix(path).startswith(".nii"):
             _require_length(path, int(np.prod(size)) * sitk.Image(1, 1, reader.GetPixelID()).GetSizeOfPixelComponent())

@@ -12,7 +12,6 @@ from SkullGANLib.ct.io import read_volume
 from SkullGANLib.ct.volume import Volume
 from SkullGANLib.errors import FormatError, InputError, SkullGANError
 from SkullGANLib.files import read_json
-from SkullGANLib.segments.arrays import label_values
 
 HIGHEST, HIGHEST_VALUE = 255, 65535  # of labels in a data set, and of values in files
 PHANTOM_FILE = "phantom.json"
@@ -34,8 +33,8 @@ ascending aorta, pulmonary artery up to its bifurcation."""
 def read_labels(path: str | Path) -> tuple[Volume, dict[int, str]]:
     """A label map and what its values stand for, where that is known.
 
-    A segmentation of 3D Slicer (``.seg.nrrd``) says it, ``skullgan phantom`` beside its files, and the values of MM-WHS
-    are like no others.
+    A segmentation of 3D Slicer (``.seg.nrrd``) says it itself, files of ``skullgan phantom`` have ``phantom.json``
+    beside them.
 
     Returns:
         Volume of uint8 values, of uint16 ones where a value is beyond 255; and value to name, empty where nothing is
@@ -55,11 +54,11 @@ def read_labels(path: str | Path) -> tuple[Volume, dict[int, str]]:
             f"Give whole numbers from 0 to {HIGHEST_VALUE}, 0 for no label.",
         )
     values = values.astype(np.uint8 if values.max() <= HIGHEST else np.uint16)
-    return volume.with_array(values), names or whole_heart_names(label_values(values))
+    return volume.with_array(values), names
 
 
 def whole_heart_names(values: Sequence[int]) -> dict[int, str]:
-    """The names of MM-WHS where the values of a label map are its own, of which one at least is beyond 255."""
+    """The names of MM-WHS where all values of a label map are its own, and one at least is beyond 255; else empty."""
     return dict(MM_WHS_LABELS) if max(values, default=0) > HIGHEST and MM_WHS_LABELS.keys() >= set(values) else {}
 
 

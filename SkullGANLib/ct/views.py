@@ -13,7 +13,6 @@ from SkullGANLib.segments.label_colours import coloured, legend
 from SkullGANLib.segments.sheet import captioned, write_png
 
 HEIGHT = 240
-_WIDEST = 2000  # a single slice has no height
 RENDERED = 160  # pixels of the view from outside before it is enlarged: its cost grows with their cube
 WINDOW_HU = (-1000.0, 1500.0)  # coarse voxels of thin bone lie far below its HU
 
@@ -29,7 +28,7 @@ def at_a_glance(volume: Volume) -> np.ndarray:
 def three_views(volume: Volume, window_hu: tuple[float, float] = WINDOW_HU, *, labels: bool = False) -> np.ndarray:
     """Axial, coronal and sagittal view, (240, width) uint8 of square pixels; ``window_hu`` are black and white.
 
-    Label maps are (240, width, 3), each label in its colour.
+    Label maps are (240, width, 3), each label in its colour. Of a single slice there is one view.
     """
     import cv2
 
@@ -42,12 +41,12 @@ def three_views(volume: Volume, window_hu: tuple[float, float] = WINDOW_HU, *, l
         (hu[::-1, :, aside], z_mm, y_mm),
     )
     images = []
-    for view, row_mm, column_mm in views:
+    for view, row_mm, column_mm in [each for each in views if min(each[0].shape) > 1] or views[:1]:
         low, high = window_hu
         grey = np.clip((view.astype(np.float32) - low) / (high - low) * 255, 0, 255).astype(np.uint8)
         shown, kind = (coloured(view), cv2.INTER_NEAREST) if labels else (grey, cv2.INTER_AREA)
         width = round(HEIGHT * view.shape[1] * column_mm / (view.shape[0] * row_mm))
-        images.append(cv2.resize(shown, (min(max(width, 1), _WIDEST), HEIGHT), interpolation=kind))
+        images.append(cv2.resize(shown, (max(width, 1), HEIGHT), interpolation=kind))
     return np.concatenate(images, axis=1)
 
 

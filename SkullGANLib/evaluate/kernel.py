@@ -20,7 +20,7 @@ def layout_and_texture(images: np.ndarray) -> np.ndarray:
         images: (n, size, size) with a size that is a power of two or that 16 divides.
 
     Returns:
-        (n, d) float32: means over a grid of 16 x 16 cells, and for each scale, from the finest to two pixels per cell,
+        (n, d) float32: means over a grid of 16 x 16 cells, and for each scale, as long as 16 cells divide it,
         the root mean square over 8 x 8 cells of what halving the resolution loses (a Haar pyramid).
 
     Raises:
@@ -32,7 +32,7 @@ def layout_and_texture(images: np.ndarray) -> np.ndarray:
     if rest.ndim != 3 or rest.shape[1] != size or size % cells:
         raise ValueError(f"images of shape {rest.shape}: squares of a multiple of {CELLS} pixels are needed")
     parts = []
-    while rest.shape[-1] > cells and rest.shape[-1] % 2 == 0:
+    while rest.shape[-1] > cells and rest.shape[-1] % (2 * cells) == 0:
         coarse = block_means(rest, 2)
         lost = rest - coarse.repeat(2, 1).repeat(2, 2)
         parts.append(np.sqrt(block_means(lost**2, lost.shape[-1] // TEXTURE_CELLS)).reshape(n, -1))

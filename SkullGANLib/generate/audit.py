@@ -55,6 +55,7 @@ class CopyAudit(BaseModel):
         honest: how many these were.
         checked, flagged, share, interval: segments drawn, copies among them, their share and its 95 % interval.
         images: numbers of the images flagged, as the seed counts them.
+        classes: class asked for to copies and segments drawn, for a model with classes.
         copies: what was done with them: drop or keep; "refuse" where there were none to do anything with.
         notes: what to know before trusting this, as sentences.
         library_version: of this library.
@@ -75,6 +76,7 @@ class CopyAudit(BaseModel):
     share: float
     interval: tuple[float, float]
     images: list[int]
+    classes: dict[str, tuple[int, int]] = {}
     copies: CopiesChoice = "refuse"
     notes: list[str] = []
     library_version: str = __version__
@@ -194,6 +196,8 @@ def audited(
         Segments and conditions to write, the audit, and what ``write_segments`` is to be told beside.
     """
     audit, flagged = audit_copies(hu, card, sets, first=first, progress=progress)
+    words = conditions.get("class", np.empty(0, str))
+    audit.classes = {str(w): (int(flagged[words == w].sum()), int((words == w).sum())) for w in np.unique(words)}
     rows = kept_rows(audit, flagged, copies)
     told: dict[str, Any] = {"facts": {"audit": audit.model_dump(mode="json")}}
     if len(rows) < len(hu):

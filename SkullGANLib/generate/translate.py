@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from SkullGANLib.ct.label_names import HIGHEST_VALUE
 from SkullGANLib.ct.volume import Volume
 from SkullGANLib.errors import InputError
 from SkullGANLib.generate.sample import fitting_batch
@@ -19,43 +20,46 @@ from SkullGANLib.models.folder import Model
 from SkullGANLib.models.window import exported_hu
 from SkullGANLib.progress import Progress, report
 from SkullGANLib.segments.arrays import label_values
+from SkullGANLib.segments.pairs_layouts import few
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
 SMOOTH_MM = 1.5  # of the noise across slices
 SPACING_TOLERANCE = 0.02  # by which the pixels of label maps may differ from the model's
-_MOST = 255
 _LONGEST = 32  # slices on each side that noise is mixed of
 _CODES = {"axial": "LPS", "coronal": "LIP", "sagittal": "PIL"}  # columns, rows and slices as ``segments.pairs`` cuts
 
 
-def channels_of(model: Model, names: Mapping[int, str]) -> np.ndarray:
-    """(256,) uint8: the model's channel of each value of a label map.
+def channels_of(model: Model, names: Mapping[int, str], *, option: str = "--names") -> np.ndarray:
+    """(65536,) uint8: the model's channel of each value of a label map.
 
     Args:
         model: of a family that draws from label maps.
-        names: value to the name of what it stands for; a value that is not named is no label.
+        names: value to the name of what it stands for; a value without a name, or with an empty one, is no label.
+        option: of the command line that names values, for the advice.
 
     Raises:
         InputError: a model that takes no label maps, or a name that it does not know.
     """
     require_masks(model)
-    beyond = [value for value in names if not 0 <= value <= _MOST]
-    if beyond:
-        raise InputError(f"There is no label {beyond[0]} in a label map of 0 to {_MOST}.", "Number the labels anew.")
     known = {name.casefold(): k for k, name in enumerate(model.network.labels, start=1)}
-    unknown_values = [value for value, name in names.items() if value and name.casefold() not in known]
-    unknown = [f"{names[value]} ({value})" for value in unknown_values]
+    named = {value: name for value, name in names.items() if value and name}
+    unknown = [value for value, name in named.items() if name.casefold() not in known]
     if unknown:
+        if len(unknown) < len(named):
+            words = "Name the labels like these, or leave them out (in 3D Slicer, hide their segments)"
+            advice = f"{words}: {option} {','.join(f'{value}=' for value in unknown)}"
+        else:
+            advice = f"Choose a model that was trained with these labels, or name them like the model's: {option}."
         raise InputError(
-            f"The model does not know the labels {', '.join(unknown)}; it knows: {', '.join(model.network.labels)}.",
-            f"Name the labels like these, or say that a value is none: --names {unknown_values[0]}=.",
+            f"The model does not know the labels {few([f'{named[value]} ({value})' for value in unknown])}; it knows: "
+            f"{', '.join(model.network.labels)}.",
+            advice,
         )
-    table = np.zeros(256, np.uint8)
-    for value, name in names.items():
-        if value:
-            table[value] = known[name.casefold()]
+    table = np.zeros(HIGHEST_VALUE + 1, np.uint8)
+    for value, name in named.items():
+        table[value] = known[name.casefold()]
     return table
 
 
@@ -77,7 +81,7 @@ def translate_slices(
     labels: np.ndarray,
     *,
     seed: int = 0,
-    first: int = 0,
+    numbers: Sequence[int] | None = None,
     noise_px: float = 0.0,
     batch_size: int | None = None,
     device: str = "auto",
@@ -90,7 +94,7 @@ def translate_slices(
         model: from ``load_model``, of a family that draws from label maps.
         labels: (n, H, W) uint8 of the model's channels (``channels_of``), one slice after the other where the model
             has neighbours; or (n, slices, H, W) with each slice between its own. Any H and W.
-        seed, first: of the noise; the first slice has number ``first``.
+        seed, numbers: of the noise, and its number for each slice; 0, 1, ... if not given.
         noise_px: standard deviation, in slices, of the Gaussian by which the noise of slices that follow each other
             is mixed, so that texture goes on from one to the next; 0 for noise of its own in each.
         batch_size, device, precision: see ``generate_segments``.
@@ -121,6 +125,7 @@ def translate_slices(
     where = resolve_device(device)
     shrink = rows * columns / network.size**2
     size = min(batch_size or max(1, int(fitting_batch(model, where) / max(shrink, 1))), n)
+    numbers = np.arange(n) if numbers is None else np.asarray(numbers)
     offsets, shares = _mixture(noise_px)
     hu = np.empty((n, rows, columns), np.float32)
     bfloat16 = uses_bfloat16(precision, where)
@@ -129,11 +134,11 @@ def translate_slices(
         for start in range(0, n, size):
             report(progress, start, n, "Generating")
             own = np.pad(labels[start : start + size], ((0, 0), (0, 0), *tall))
-            numbers = [_LONGEST + first + start + k for k in range(len(own))]  # none is below 0
-            keys = {i: None for k in numbers for i in k + offsets}
+            middle = _LONGEST + numbers[start : start + size]  # none is below 0 with what is mixed in
+            keys = {i: None for k in middle for i in (k + offsets).tolist()}
             (found,) = model.family.latent(network, seed, keys, SAMPLE)
             table = dict(zip(keys, found, strict=True))
-            mixed = torch.stack([torch.stack([table[i] for i in k + offsets]) for k in numbers])
+            mixed = torch.stack([torch.stack([table[i] for i in (k + offsets).tolist()]) for k in middle])
             images = generator(torch.from_numpy(own).to(where), mixed, torch.tensor(shares))
             images = images[..., tall[0][0] : tall[0][0] + rows, tall[1][0] : tall[1][0] + columns]
             hu[start : start + size] = exported_hu(images, model.window, card.background_hu, 0.0)
@@ -169,29 +174,33 @@ def translate_volume(
 
     Args:
         model: from ``load_model``, of a family that draws from label maps.
-        labels: label map, uint8, any orientation and spacing.
-        names: value to the name of what it stands for.
+        labels: label map, uint8 or uint16, any orientation and spacing; a single slice has to lie in the model's plane.
+        names: value to the name of what it stands for, empty for no label; a value without one is called "label 3".
         seed: of the noise; another one gives another CT of the same labels.
         smooth_mm: standard deviation of the Gaussian by which noise is mixed across slices.
         device, precision: see ``generate_segments``.
         progress: told the slices drawn.
 
     Raises:
-        InputError: labels that the model does not know, or none at all.
+        InputError: labels that the model does not know, or none at all; a single slice of another plane.
         ResourceError: not enough memory.
     """
     import SimpleITK as sitk
 
-    table = channels_of(model, names)
     present = label_values(labels.hu)
-    nameless = [value for value in present if value not in names]
-    if nameless:
-        channels_of(model, {value: f"label {value}" for value in nameless})  # known by number, or refused
+    table = channels_of(model, {value: names.get(value, f"label {value}") for value in present})
     if not table[present].any():
         raise InputError("The label map is empty.", "Draw or choose some labels first.")
     image = labels.with_array(table[labels.hu]).to_sitk()
     card, notes = model.card, []
-    turned = sitk.DICOMOrient(image, _CODES.get(card.training.get("plane", ""), "LPS"))
+    plane = card.training.get("plane", "")
+    plane = plane if plane in _CODES else "axial"
+    turned = sitk.DICOMOrient(image, _CODES[plane])
+    if min(turned.GetSize()[:2]) == 1:
+        raise InputError(
+            f"The label map is a single slice that is not {plane}, as the model's are.",
+            "Give a volume, or a slice of that plane.",
+        )
     grid = _grid(turned, card.spacing_mm)
     slices = sitk.GetArrayFromImage(_resampled(turned, grid, sitk.sitkNearestNeighbor, 0))
     apart = turned.GetSpacing()[2]

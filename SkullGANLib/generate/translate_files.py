@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from SkullGANLib.ct.label_names import numbered, read_labels
+from SkullGANLib.ct.label_names import read_labels, whole_heart_names
 from SkullGANLib.ct.views import three_views, write_views
 from SkullGANLib.ct.volume import Volume
 from SkullGANLib.errors import InputError
@@ -17,62 +17,77 @@ from SkullGANLib.generate.translate import SPACING_TOLERANCE, channels_of, trans
 from SkullGANLib.generate.volumes import write_numbered, write_origin
 from SkullGANLib.models.folder import Model
 from SkullGANLib.progress import Progress
+from SkullGANLib.segments.arrays import label_values
 from SkullGANLib.segments.dataset import SegmentDataset
+from SkullGANLib.segments.pairs_layouts import few
 from SkullGANLib.segments.slices import adjacent, around
 
-PREVIEWED, LISTED = 3, 6
-_NUMBERED = re.compile(r"label (\d+)")  # as a label without a name is called
+PREVIEWED = 3
+_NUMBER = re.compile(r"label \d+")  # a label that came without a name
 _KEPT = ("plane", "region", "side", "position_mm", "rotation_deg")  # of the table of the labels
 
 
 def read_label_map(path: Path, model: Model, said: Mapping[int, str]) -> tuple[Volume, dict[int, str], list[str]]:
-    """A label map for a model: its values as uint8, what they stand for, and what a user should know of that.
+    """A label map, what the values that occur in it stand for, and what a user should know of that.
+
+    Where neither the file nor the user names any value, those of MM-WHS are known; any other value, such as 3, stands
+    for "label 3" if the model knows that, else for the model's third label.
 
     Args:
         path: of the file.
-        model: whose labels count, in their order or by their number ("label 3"), where neither the file nor the user
-            says what the values stand for.
-        said: value to name by the user; an empty name for a value that is no label.
+        model: that is to draw it.
+        said: value to name by the user, before what the file says; an empty name for a value that is no label.
 
     Raises:
-        InputError: no label map, or one with too many labels.
+        InputError: no label map, or labels that the model does not know.
         FormatError: the file cannot be read.
     """
     labels, found = read_labels(path)
-    notes, named = [], any(said.values())
-    if not found and not named:
-        numbers = [_NUMBERED.fullmatch(name) for name in model.network.labels]
-        found = dict(enumerate(model.network.labels, start=1))
-        if all(numbers):
-            found = {int(number[1]): number[0] for number in numbers}
-        listed = [f"{value} is taken for {name}" for value, name in found.items()]
-        more = f" and {len(listed) - LISTED} more" if len(listed) > LISTED else ""
-        notes.append(f"The file does not say what its labels are: {', '.join(listed[:LISTED])}{more}.")
-    labels_8, names = numbered(labels, {**found, **said})
-    if labels.hu.max() > np.iinfo(np.uint8).max:
-        notes.append("Labels have new numbers: " + ", ".join(f"{value} {name}" for value, name in names.items()) + ".")
-    return labels_8, names, notes
+    present, named, notes = label_values(labels.hu), {**found, **said}, []
+    if not any(named.values()):
+        named |= whole_heart_names([value for value in present if value not in named])
+    known, names = model.network.labels, {value: named.get(value, f"label {value}") for value in present}
+    if not any(named.values()):
+        numbered = {name for name in known if _NUMBER.fullmatch(name)}
+        by_order = {
+            value: name
+            for value, name in enumerate(known, start=1)
+            if value in names and value not in named and not {name, names[value]} & numbered
+        }
+        names |= by_order
+        if by_order:
+            notes.append(f"The file does not name its labels: {_listed(by_order, 'is taken for')}.")
+    channels = channels_of(model, names)
+    numbers = {value: f"{channels[value]} {name}" for value, name in names.items() if channels[value] not in (0, value)}
+    if max(numbers, default=0) > len(known):
+        notes.append(f"The labels are drawn, and shown, with the model's numbers: {_listed(numbers, 'as')}.")
+    return labels, names, notes
+
+
+def _listed(words: Mapping[int, str], between: str) -> str:
+    return few([f"{value} {between} {word}" for value, word in words.items()])
 
 
 def spread_rows(source: SegmentDataset, count: int, first: int = 0) -> np.ndarray:
-    """``count`` rows of a data set, spread over its subjects and their slices; all where it has fewer.
+    """``count`` rows of a data set, ascending, spread over its subjects and over the slices of each; all where it has
+    fewer.
 
     Args:
         source: the data set.
         count: rows wanted.
         first: rows to pass over, for further ones of the same order.
     """
-    subjects = source.table["subject"]
-    turn, subject = np.empty(len(source), int), np.unique(subjects, return_inverse=True)[1].reshape(-1)
-    for each in np.unique(subject):
-        own = np.flatnonzero(subject == each)
-        turn[own] = np.argsort(np.argsort([_reversed_bits(k) for k in range(len(own))]))  # halves, quarters, ...
-    rows = np.lexsort((subject, turn))[first : first + count]
-    return np.sort(rows)
+    subjects = np.unique(source.table["subject"], return_inverse=True)[1].reshape(-1)
+    turn = np.empty(len(source), int)
+    for number in range(subjects.max() + 1):
+        own = np.flatnonzero(subjects == number)
+        begin = int(_halved(number + 1) * len(own))  # elsewhere in each subject
+        turn[own] = np.argsort(np.argsort([_halved((k - begin) % len(own)) for k in range(len(own))]))
+    return np.sort(np.lexsort((subjects, turn))[first : first + count])
 
 
-def _reversed_bits(number: int) -> float:
-    """Van der Corput's sequence: 0, 1/2, 1/4, 3/4, ..."""
+def _halved(number: int) -> float:
+    """Van der Corput's sequence: 0, 1/2, 1/4, 3/4, 1/8, ..."""
     value, part = 0.0, 0.5
     while number:
         value, part, number = value + part * (number & 1), part / 2, number >> 1
@@ -93,7 +108,7 @@ def write_translated(
     Args:
         volumes: drawn from ``model``.
         labels: that they were drawn from.
-        names: value to name of the labels.
+        names: value to name of the labels that occur.
         folder: to write to.
         model: that drew them.
         file_format: ending of the files, such as ``nrrd``.
@@ -102,15 +117,22 @@ def write_translated(
     Returns:
         What a user should know of the volumes.
     """
-    shown, files, notes = {"Labels": [three_views(labels, labels=True)]}, [], {}
+    channels = channels_of(model, names)
+    shown, files, notes = {"Labels": [three_views(labels.with_array(channels[labels.hu]), labels=True)]}, [], {}
     for number, volume in enumerate(volumes):
         files.append(write_numbered(volume, folder, number, file_format) | {"seed": facts["seed"] + number})
         notes |= dict.fromkeys(volume.notes)
         if number < PREVIEWED:
             shown[f"Volume {number + 1}"] = [three_views(volume)]
     write_origin(folder, model, facts, files)
-    write_views(folder / "preview.png", shown, names=names)
+    write_views(folder / "preview.png", shown, names=labels_drawn(model, names))
     return list(notes)
+
+
+def labels_drawn(model: Model, names: Mapping[int, str]) -> dict[int, str]:
+    """Those of a model's labels, by their number, that a label map with these names has."""
+    channels = channels_of(model, names)
+    return {k: model.network.labels[k - 1] for k in sorted({int(channels[value]) for value in names} - {0})}
 
 
 def translate_dataset(
@@ -131,7 +153,7 @@ def translate_dataset(
         source: with the label set that the model was trained on.
         out: folder to make.
         rows: of ``source`` to draw; all if not given.
-        seed: of the noise; slice i of ``rows`` has number i.
+        seed: of the noise; that of a slice has the number of its row.
         device: see ``generate_segments``.
         overwrite: whether a data set at ``out`` may be replaced.
         progress: told the slices drawn.
@@ -141,9 +163,9 @@ def translate_dataset(
     """
     rows = np.arange(len(source)) if rows is None else np.asarray(rows)
     labels, kept, name = label_slices(model, source, rows)
-    hu = translate_slices(model, labels, seed=seed, device=device, progress=progress)
+    hu = translate_slices(model, labels, seed=seed, numbers=rows, device=device, progress=progress)
     table = {column: source.table[column][rows] for column in _KEPT if column in source.table}
-    table |= {"subject": np.full(len(rows), "synthetic"), "image": np.arange(len(rows))}
+    table |= {"subject": np.full(len(rows), "synthetic"), "image": rows}
     return SegmentDataset.create(
         out,
         hu,
@@ -173,13 +195,15 @@ def label_slices(model: Model, source: SegmentDataset, rows: np.ndarray) -> tupl
     name = model.card.training.get("label_set", "")
     if name not in source.label_sets and len(source.label_sets) == 1:
         (name,) = source.label_sets
-    table = channels_of(model, source.labels(name))
+    (behind,), (before,), _ = adjacent([source])
+    near, values = around(rows, before, behind, model.network.neighbours), source.label_sets[name]
+    given, present = values[near], set(label_values(values[np.unique(near)]))
+    names = {value: called for value, called in source.labels(name).items() if value in present}
+    table = channels_of(model, names, option="dataset import-pairs --label-names")
     if abs(source.meta.spacing_mm / model.card.spacing_mm - 1) > SPACING_TOLERANCE:
         raise InputError(
             f"The label maps have pixels of {source.meta.spacing_mm:g} mm, the model draws {model.card.spacing_mm:g} "
             "mm.",
             "Import them with the model's spacing, or choose another model.",
         )
-    (behind,), (before,), _ = adjacent([source])
-    near, values = around(rows, before, behind, model.network.neighbours), source.label_sets[name]
-    return table[values[near]], values[rows], name
+    return table[given], values[rows], name

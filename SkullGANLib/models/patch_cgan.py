@@ -79,7 +79,8 @@ class PatchNetwork(BaseModel):
     @model_validator(mode="after")
     def _fits(self) -> PatchNetwork:
         if self.size % self.multiple:
-            raise ValueError(f"size must be a multiple of {self.multiple}, which the {len(self.widths)} widths halve")
+            halved = f"a multiple of {self.multiple}, which the {len(self.widths)} widths halve"
+            raise ValueError(f"size must be {halved}; the next is {-(-self.size // self.multiple) * self.multiple}")
         if self.patch < 2 or self.patch & (self.patch - 1) or self.patch >= self.size:
             raise ValueError("patch must be a power of two below size")
         if len(set(self.labels)) < len(self.labels):

@@ -42,7 +42,8 @@ def write_labels(labels: Volume, path: str | Path, names: Mapping[int, str] = HE
         labels: whole numbers from 0, for no label.
         path: ends in .nrrd, .nii, .nii.gz or .mha; with .seg.nrrd 3D Slicer opens it as a segmentation, one segment
             for each label that occurs.
-        names: value to the name of its segment, of any words; of a head label map if not given.
+        names: value to the name of its segment, of any words; those of a head label map if not given. Other values
+            are no segments.
 
     Returns:
         The path.

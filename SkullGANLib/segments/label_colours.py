@@ -8,7 +8,7 @@ import numpy as np
 
 from SkullGANLib.segments.sheet import captioned
 
-_BLOCK = 24  # pixels of a colour in a legend
+_BLOCK, _ENTRY = 24, 180  # pixels of a colour in a legend, and of a colour with its name
 LABEL_COLOURS = np.array(
     [
         (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0),
@@ -34,11 +34,13 @@ def grey(hu: np.ndarray, window_hu: tuple[float, float]) -> np.ndarray:
 
 
 def legend(names: Mapping[int, str], width: int) -> list[np.ndarray]:
-    """A line for each label, (h, width, 3) uint8: its colour, value and name."""
-    lines = []
+    """Lines of (h, width, 3) uint8 with each label's colour, value and name, side by side where there is room."""
+    entries, columns = [], max(1, width // _ENTRY)
+    room = width // columns
     for value, name in names.items():
-        words = captioned(np.empty((0, width - _BLOCK, 3), np.uint8), f"{value} {name}")
-        block = np.zeros((len(words), _BLOCK, 3), np.uint8)
+        words = captioned(np.empty((0, room - _BLOCK, 3), np.uint8), f"{value} {name}")
+        block = np.full((len(words), _BLOCK, 3), words[0, 0])
         block[3:-3, 4:-2] = coloured(np.array([[value]]))[0, 0]
-        lines.append(np.concatenate([block, words], axis=1))
-    return lines
+        entries.append(np.concatenate([block, words], axis=1))
+    lines = [np.concatenate(entries[k : k + columns], axis=1) for k in range(0, len(entries), columns)]
+    return [np.pad(line, ((0, 0), (0, width - line.shape[1]), (0, 0)), mode="edge") for line in lines]

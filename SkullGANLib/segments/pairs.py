@@ -96,7 +96,8 @@ def import_pairs(
         out: data set to make; its label set is ``structures``.
         options: how slices are cut; without a spacing the median field of view fills a slice.
         layout: of the folder; None recognises it.
-        label_names: value to name; a value without one is then refused. Two values of one name are one structure.
+        label_names: value to name, before what the files say; an empty name for a value that is no label. Where any
+            value is named so, one that has no name at all is refused. Two values of one name are one structure.
         shares: part to share of the split by subject; where the layout has a split of its own, that is kept.
         seed: of the split.
         hu_offset: added to all values of the images.
@@ -164,7 +165,7 @@ def pairs_from_volumes(
         options = _with_spacing(options, [_field_mm(image, options.plane) for image, _, _ in pairs])
     names = dict(label_names or {})
     scans = (
-        _Scan(image, labels, subject, _name("v", image), subject, "", names, bool(names))
+        _Scan(image, labels, subject, _name("v", image), subject, "", names, any(names.values()))
         for image, labels, subject in pairs
     )
     return _write(
@@ -192,7 +193,8 @@ def _read(
             continue
         for note in image.notes:
             told.setdefault(note, []).append(pair.image.name)
-        names, all_named = given or in_file or found.names, bool(given) or found.layout == "mm-whs"
+        names = {**(in_file or found.names), **given}
+        all_named = any(given.values()) or found.layout == "mm-whs"
         subject = subjects.setdefault(pair.patient, _name("s", image))
         yield _Scan(image, labels, subject, _name("v", image), pair.image.name, pair.split, names, all_named)
     for note, of in told.items():

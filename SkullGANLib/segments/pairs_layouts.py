@@ -11,9 +11,8 @@ from typing import Literal
 
 from SkullGANLib.ct.headers import is_dicom
 from SkullGANLib.ct.io import READABLE, suffix
-from SkullGANLib.ct.label_names import MM_WHS_LABELS, PHANTOM_FILE
+from SkullGANLib.ct.label_names import MM_WHS_LABELS, phantom_names
 from SkullGANLib.errors import InputError
-from SkullGANLib.files import read_json
 
 Layout = Literal["mm-whs", "dicom", "pairs"]
 
@@ -175,11 +174,8 @@ def _by_name(root: Path, files: list[Path]) -> FoundPairs:
     alone = sorted(str(f.relative_to(root)) for f in [*rest_images, *rest_labels])
     if alone:
         found.left_out.append(f"{few(alone)}: without a partner, and left out.")
-    if (root / PHANTOM_FILE).is_file():
-        facts = read_json(root / PHANTOM_FILE)
-        if isinstance(facts, dict) and facts.get("format") == "skullgan-phantom":
-            found.phantom = True
-            found.names = {int(value): name.replace("_", " ") for name, value in facts["labels"].items() if value}
+    found.names = phantom_names(root)
+    found.phantom = bool(found.names)
     return found
 
 

@@ -13,13 +13,12 @@ from SkullGANLib.ct import checks
 from SkullGANLib.ct.headers import is_dicom, read_headers
 from SkullGANLib.ct.heart_parts import HEART_LABELS
 from SkullGANLib.ct.io import read_volume
-from SkullGANLib.ct.label_names import MM_WHS_LABELS, header_names
+from SkullGANLib.ct.label_names import HIGHEST, HIGHEST_VALUE, header_names, whole_heart_names
 from SkullGANLib.ct.volume import Volume
 from SkullGANLib.errors import FormatError, InputError
 from SkullGANLib.progress import Progress
 from SkullGANLib.segments.pairs_layouts import Pair
 
-HIGHEST, HIGHEST_VALUE = 255, 65535  # in the data set; in a file
 SAME_PLACE_MM = 0.05
 _HEART = {name: number for number, name in HEART_LABELS.items()}
 
@@ -42,26 +41,29 @@ class LabelNumbers:
 
         Args:
             values: whole numbers from 0, for no label, of an integer type.
-            names: value to name; none for values that MM-WHS alone has.
+            names: value to name, empty for a value that is no label; none for values that MM-WHS alone has.
             all_named: whether a value without a name is refused; else it is called by its number.
 
         Raises:
             InputError: no label map, no label, more than 255 structures, or a value without a name.
         """
         there = label_values(values)
-        if not names and there[-1] > HIGHEST and MM_WHS_LABELS.keys() >= set(there):
-            names = MM_WHS_LABELS
+        if not any(names.values()):
+            names = {**whole_heart_names([value for value in there if value not in names]), **names}
         unknown = [value for value in there if value not in names]
         if unknown and all_named:
-            shown = ", ".join(map(str, unknown))
-            raise InputError(f"its labels hold values without a name: {shown}", "Name them with --label-names.")
-        whole_heart = max(names, default=0) > HIGHEST and set(names.values()) <= _HEART.keys()
+            raise InputError(
+                f"its labels hold values without a name: {', '.join(map(str, unknown))}",
+                f"Name them, or leave them out: --label-names {','.join(f'{value}=' for value in unknown)}",
+            )
+        whole_heart = max(names, default=0) > HIGHEST and set(names.values()) <= {*_HEART, ""}
+        called = {value: names.get(value, f"label {value}") for value in there}
+        if not any(called.values()):
+            raise InputError("all its labels are said to be none", "Say in --label-names which to keep.")
         table = np.zeros(there[-1] + 1, np.uint8)
-        for value in there:
-            name = names.get(value, f"label {value}")
-            if not name:  # said to be no label
-                continue
-            table[value] = self._number(name, _HEART[name] if whole_heart else value)
+        for value, name in called.items():
+            if name:
+                table[value] = self._number(name, _HEART[name] if whole_heart else value)
         return table[values]
 
     def _number(self, name: str, wanted: int) -> int:

@@ -363,8 +363,8 @@ def whole_multiple(of: int, size: int) -> int:
     if size > of or of % size:
         raise InputError(
             f"The network makes images of {size} pixels, of which the data's {of} are no whole multiple.",
-            f"Choose a preset for that size, such as with --set network.size={of}, or prepare or import the data at "
-            f"{size} pixels.",
+            f"Choose a preset for {of} pixels, or give data of {size}; scans with label maps are cut anew by dataset "
+            f"import-pairs --size {size}.",
         )
     return of // size
 
