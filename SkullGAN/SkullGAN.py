@@ -145,7 +145,7 @@ class SkullGANParameterNode:
     fromLabelsPath: str = ""
 
     realPath: str = ""
-    split: Annotated[str, Choice(["auto", "all", "train", "test"])] = "auto"
+    split: Annotated[str, Choice(["auto", "all", "train", "val", "test"])] = "auto"
     evaluatedPath: str = ""
     controlPath: str = ""
     artificial: bool = True

@@ -18,7 +18,7 @@ from SkullGANLib.cli.prepare import read_head_frame
 from SkullGANLib.errors import InputError
 
 sys.path.append(str(slicer_host.MODULE_FOLDER))
-from SkullGANSlicer import geometry
+from SkullGANSlicer import geometry, segmentations
 
 TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -181,7 +181,7 @@ def test_labels_of_a_segmentation_follow_both_transforms():
     ijk_to_ras, to_world = matrix(scale=(0.8, 0.9, 1.5)), matrix((-20, 10, 30))
     to_world[:3, 3] = (box_to_world @ [19.5, 19.5, 19.5, 1] - to_world @ ijk_to_ras @ [35, 30, 20, 1])[:3]
     node = volume(np.zeros((40, 60, 70), np.int16), ijk_to_ras, transform(to_world))
-    labels = geometry.labelsFromSegmentation(skull, node)
+    labels = segmentations.labelsFromSegmentation(skull, node)
     assert labels.dtype == np.uint8
     k, j, i = np.indices(labels.shape)
     back = np.linalg.inv(box_to_world) @ to_world @ ijk_to_ras
@@ -206,27 +206,27 @@ def test_visible_segments_are_united_and_the_hidden_left_out():
     for index, part in enumerate(parts):
         skull = box(part, np.eye(4), f"part {index}", skull)
     skull.GetDisplayNode().SetSegmentVisibility("part 2", False)
-    labels = geometry.labelsFromSegmentation(skull, node)
+    labels = segmentations.labelsFromSegmentation(skull, node)
     np.testing.assert_array_equal(labels, parts[:2].any(0))
-    np.testing.assert_array_equal(geometry.labelsFromSegmentation(skull, node, ["part 2"]), parts[2])
+    np.testing.assert_array_equal(segmentations.labelsFromSegmentation(skull, node, ["part 2"]), parts[2])
 
 
 def test_an_empty_segmentation_is_refused_with_advice():
     node = volume(np.zeros((6, 6, 6), np.int16))
     empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "skull")
     with pytest.raises(InputError, match="no visible segment") as error:
-        geometry.labelsFromSegmentation(empty, node)
+        segmentations.labelsFromSegmentation(empty, node)
     assert error.value.advice
     with pytest.raises(InputError, match="No segmentation"):
-        geometry.labelsFromSegmentation(None, node)
+        segmentations.labelsFromSegmentation(None, node)
     elsewhere = box(np.ones((3, 3, 3)), matrix(shift_mm=(100, 0, 0)))
     with pytest.raises(InputError, match="outside"):
-        geometry.labelsFromSegmentation(elsewhere, node)
+        segmentations.labelsFromSegmentation(elsewhere, node)
     with pytest.raises(InputError, match='no segment "brain"'):
-        geometry.labelsFromSegmentation(elsewhere, node, ["brain"])
+        segmentations.labelsFromSegmentation(elsewhere, node, ["brain"])
     empty.GetSegmentation().AddEmptySegment("nothing")
     with pytest.raises(InputError, match="empty"):
-        geometry.labelsFromSegmentation(empty, node)
+        segmentations.labelsFromSegmentation(empty, node)
 
 
 def test_labels_fit_the_volume_also_where_a_transform_bends_space():
@@ -239,7 +239,7 @@ def test_labels_fit_the_volume_also_where_a_transform_bends_space():
         bend.SetSourceLandmarks(points) if stretch == 1 else bend.SetTargetLandmarks(points)
     parent.SetAndObserveTransformToParent(bend)
     node = volume(np.zeros((6, 6, 6), np.int16), None, parent)
-    labels = geometry.labelsFromSegmentation(box(np.ones((6, 6, 2)), np.eye(4)), node)
+    labels = segmentations.labelsFromSegmentation(box(np.ones((6, 6, 2)), np.eye(4)), node)
     found = geometry.volumeFromNode(node)
     assert labels.shape == found.shape != (6, 6, 6)
     inside = found.zyx_to_lps(np.argwhere(labels))[:, 0]  # x runs to the right, so down in LPS

@@ -9,6 +9,7 @@ import pytest
 from test_module_panel import cells, makeDesk, tip
 
 import slicer_host
+from SkullGANLib.cli.evaluate import evaluate
 from SkullGANLib.errors import InputError
 from SkullGANLib.evaluate.registry import Figure, MetricResult
 from SkullGANLib.evaluate.report import Report, SetCard
@@ -248,9 +249,11 @@ def test_the_page_of_the_report_is_opened(desk, report):
 
 def test_the_choices_of_the_panel_reach_the_child(desk):
     ui = desk.ready()
-    assert [ui.splitComboBox.itemText(i) for i in range(ui.splitComboBox.count)] == ["auto", "all", "train", "test"]
+    offered = [ui.splitComboBox.itemText(i) for i in range(ui.splitComboBox.count)]
+    (split,) = (option for option in evaluate.params if option.name == "split")
+    assert offered == list(split.type.choices) == ["auto", "all", "train", "val", "test"]
     assert ui.splitComboBox.currentIndex == 0
-    ui.splitComboBox.currentIndex = 3
+    ui.splitComboBox.currentIndex = 4
     ui.reportPathLineEdit.currentPath = str(desk.folder / "out")
     desk.script("evaluate", "sys.exit(2)")
     desk.press(ui.evaluateButton)

@@ -8,6 +8,8 @@ import slicer
 from test_module_panel import makeDesk, tip
 from test_module_panel_volumes import DRAWN, options
 
+from SkullGANLib.ct.label_names import header_names
+
 desk = pytest.fixture(makeDesk)
 
 
@@ -18,6 +20,11 @@ def segmentation(name="layers"):
     values = np.zeros((4, 6, 8), np.uint8)
     values[1:3, 1:4, 2:6], values[1:3, 4:5, 2:6] = 1, 2
     return scene.showLabels(Volume(values), {1: "outer table", 2: "diploe"}, name=name)
+
+
+def handed(desk):
+    """Where a child puts the label map that it was handed."""
+    return desk.folder / "handed.seg.nrrd"
 
 
 @pytest.fixture
@@ -32,6 +39,13 @@ def ui(desk):
     ui = desk.ui
     ui.generateCollapsibleButton.collapsed = ui.labelMapsCollapsibleButton.collapsed = False
     return ui
+
+
+def test_a_phantom_is_offered_as_a_scan_and_a_synthetic_volume_is_not(desk):
+    for name, kind in (("drawn", "synthetic volume"), ("phantom", "phantom head")):
+        desk.head(name).SetAttribute("SkullGAN.kind", kind)
+    desk.open()
+    assert desk.parameters.labelledVolume.GetName() == "phantom"
 
 
 def test_a_model_of_label_maps_brings_its_own_choices(desk, ui):
@@ -50,16 +64,17 @@ def test_what_is_chosen_reaches_the_child_and_the_ct_comes_into_the_scene(desk, 
     from SkullGANLib.ct.io import write_volume
     from SkullGANLib.ct.volume import Volume
 
-    path = write_volume(Volume(np.zeros((6, 6, 6), np.int16)), desk.folder / "made.nrrd")
-    desk.script("volume", DRAWN % str(path))
+    path, given = write_volume(Volume(np.zeros((6, 6, 6), np.int16)), desk.folder / "made.nrrd"), handed(desk)
+    desk.script("volume", f"shutil.copy(arguments[2], {str(given)!r})\n" + DRAWN % str(path))
     node = segmentation()
     desk.parameters.drawnSegmentation, desk.parameters.fromLabelsCount, desk.parameters.seed = node, 2, 7
     nodes = desk.press(ui.fromLabelsButton).value
     assert desk.errors == []
     (call,) = desk.calls("volume")
+    assert header_names(given) == {1: "outer table", 2: "diploe"}
     given = options(call)
     assert call[1] == "from-labels"
-    assert (given["--names"], given["--count"], given["--seed"]) == ("1=outer table,2=diploe", "2", "7")
+    assert (given["--count"], given["--seed"]) == ("2", "7")
     assert given["--out"] == desk.parameters.fromLabelsPath
     assert [each.GetNodeReference("SkullGAN.source") for each in nodes] == [node, node]
 
@@ -90,15 +105,57 @@ def test_a_head_is_segmented_and_the_segmentation_chosen_for_what_comes_next(des
     assert node.GetNodeReference(role) is desk.parameters.labelledVolume
 
 
+def test_a_head_that_was_bent_meanwhile_does_not_lend_its_grid(desk, ui):
+    from SkullGANLib.ct.volume import Volume
+    from SkullGANLib.prepare.layers_files import write_labels
+
+    values = np.zeros((4, 6, 8), np.uint8)
+    values[1:3, 1:4, 2:6] = 1
+    path = str(write_labels(Volume(values), desk.folder / "made.seg.nrrd"))
+    code = f"shutil.copy({path!r}, option('--out'))\nsay(result={{'notes': []}})"
+    desk.waiting(ui.headLabelsButton, "volume", code)
+    grid = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLGridTransformNode", "bent")
+    desk.parameters.labelledVolume.SetAndObserveTransformNodeID(grid.GetID())
+    desk.release("go")
+    desk.idle()
+    node = desk.logic.job.value
+    role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+    assert node.GetNodeReference(role) is None
+    ui.headLabelsButton.click()
+    ((text, _),) = desk.errors
+    assert text.startswith('"head" lies below a transform that bends space.')
+
+
+def test_slices_are_still_handed_over_where_the_scene_was_closed_meanwhile(desk, ui):
+    from SkullGANLib.ct.volume import Volume
+    from SkullGANSlicer import scene
+
+    made = desk.dataset("made")
+    code = f"shutil.copytree({str(made.path)!r}, option('--out'))\nsay(result={{'notes': []}})"
+    desk.parameters.labelledSegmentation = segmentation()
+    desk.parameters.labelledVolume = scene.showVolume(Volume(np.zeros((4, 6, 8), np.int16)), name="ct")
+    desk.waiting(ui.importPairButton, "dataset", code)
+    out = desk.parameters.labelledPath
+    slicer.mrmlScene.Clear(0)
+    desk.release("go")
+    desk.idle()
+    assert desk.errors == []
+    assert str(desk.logic.job.value.path) == out
+
+
 def test_slices_are_cut_and_offered_to_train_on(desk, ui):
     from SkullGANLib.ct.volume import Volume
     from SkullGANLib.segments.dataset import SegmentDataset
     from SkullGANSlicer import scene
 
     made = SegmentDataset.create(desk.folder / "made", np.zeros((3, 64, 64), np.int16), None, kind="real")
-    desk.script(
-        "dataset", f"shutil.copytree({str(made.path)!r}, option('--out'))\nsay(result={{'notes': ['One only.']}})"
-    )
+    labels = handed(desk)
+    code = f"""
+shutil.copy(os.path.join(arguments[2], "patient-001", "label.seg.nrrd"), {str(labels)!r})
+shutil.copytree({str(made.path)!r}, option("--out"))
+say(result={{"notes": ["One only."]}})
+"""
+    desk.script("dataset", code)
     desk.parameters.labelledSegmentation, desk.parameters.sliceSize = segmentation(), 64
     desk.parameters.labelledVolume = scene.showVolume(Volume(np.zeros((4, 6, 8), np.int16)), name="ct")
     dataset = desk.press(ui.importPairButton).value
@@ -107,7 +164,8 @@ def test_slices_are_cut_and_offered_to_train_on(desk, ui):
     given = options(call)
     assert call[1] == "import-pairs"
     assert (given["--size"], given["--plane"]) == ("64", "axial")
-    assert given["--label-names"] == "1=outer table,2=diploe"
+    assert given["--kind"] == "real"
+    assert header_names(labels) == {1: "outer table", 2: "diploe"}
     assert desk.parameters.trainDataPath == str(dataset.path)
     assert "3 slices with label maps" in ui.labelMapsLabel.text
     assert "One only." in ui.labelMapsLabel.text

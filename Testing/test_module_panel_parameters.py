@@ -35,7 +35,7 @@ CHOICES = {  # widget: parameter, index, value
     "deviceComboBox": ("device", 2, "cuda:0"),
     "initComboBox": ("init", 1, "folder"),
     "formatComboBox": ("exportFormat", 3, "png"),
-    "splitComboBox": ("split", 3, "test"),
+    "splitComboBox": ("split", 4, "test"),
 }
 NODES = {
     "maskSelector": ("skullMask", "vtkMRMLSegmentationNode"),
@@ -243,7 +243,7 @@ def test_a_saved_scene_brings_everything_back(desk, load):
     for widget, (name, _) in NODES.items():
         assert getattr(ui, widget).currentNode().GetName() == f"saved {name}"
     assert [node.GetName() for node in ui.volumesSelector.checkedNodes()] == ["saved one", "saved two"]
-    assert (ui.presetComboBox.currentIndex, ui.deviceComboBox.currentIndex, ui.splitComboBox.currentIndex) == (1, 2, 3)
+    assert (ui.presetComboBox.currentIndex, ui.deviceComboBox.currentIndex, ui.splitComboBox.currentIndex) == (1, 2, 4)
 
 
 def test_what_a_saved_scene_asks_of_a_model_is_shown_and_asked(desk):

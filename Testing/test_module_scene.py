@@ -21,7 +21,7 @@ from SkullGANLib.errors import FormatError, InputError
 from SkullGANLib.prepare.run import PrepareOptions, prepare_volume
 
 sys.path.append(str(slicer_host.MODULE_FOLDER))
-from SkullGANSlicer import geometry, plots, scene
+from SkullGANSlicer import geometry, plots, scene, segmentations
 
 OBLIQUE = Rotation.from_euler("xyz", (20, -35, 50), degrees=True).as_matrix()
 
@@ -147,7 +147,7 @@ def test_labels_become_named_segments_where_they_lie():
     assert segments[0].GetColor() != segments[1].GetColor()
     grid = scene.showVolume(labels, name="grid")
     for index, label in enumerate((7, 3)):
-        found = geometry.labelsFromSegmentation(node, grid, [segmentation.GetNthSegmentID(index)])
+        found = segmentations.labelsFromSegmentation(node, grid, [segmentation.GetNthSegmentID(index)])
         np.testing.assert_array_equal(found, values == label)
     surface = node.GetClosedSurfaceInternalRepresentation(segmentation.GetNthSegmentID(1))
     bounds = np.array([surface.GetPoint(i) for i in range(surface.GetNumberOfPoints())])

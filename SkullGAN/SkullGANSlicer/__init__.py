@@ -5,6 +5,7 @@ import sys
 
 RELOAD_ORDER = (
     "geometry",
+    "segmentations",
     "scene",
     "plots",
     "views",
@@ -21,6 +22,7 @@ RELOAD_ORDER = (
     "volumes",
     "volume_tools",
     "label_maps",
+    "datasets",
     "logic",
     "widgets",
     "install",

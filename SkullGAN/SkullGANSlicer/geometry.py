@@ -5,7 +5,7 @@ The one file in which RAS becomes LPS and back.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,6 @@ import numpy as np
 import slicer
 import slicer.util
 import vtk
-from vtk.util.numpy_support import vtk_to_numpy
 
 from SkullGANLib.ct.volume import Volume
 from SkullGANLib.errors import InputError
@@ -22,7 +21,6 @@ FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])  # RAS to LPS, and LPS to RAS
 OUTSIDE, TURNED = 1e-6, 0.5  # voxels: by which centres may lie outside of an ROI; by which its faces may lean
 STRAIGHT = 1e-4  # cosine between two axes of a grid up to which they count as perpendicular
 RIGID = 1e-3  # as ``skullgan prepare --head-frame`` demands
-BINARY_LABELMAP = "Binary labelmap"
 
 
 def flipPoints(points: np.ndarray) -> np.ndarray:
@@ -44,18 +42,37 @@ def volumeFromNode(node: Any) -> Volume:
         InputError: no node, no image, a colour image, or a sheared grid.
     """
     requireScalars(node)
-    with _straightened(node) as straight:
-        matrix = FLIP @ _ijkToWorld(straight)
-        spacing = np.linalg.norm(matrix[:3, :3], axis=0)
-        direction = matrix[:3, :3] / np.maximum(spacing, 1e-12)
-        if spacing.min() < 1e-6 or not np.allclose(direction.T @ direction, np.eye(3), atol=STRAIGHT):
-            raise InputError(
-                f'The voxels of "{node.GetName()}" are sheared or flat, so that its slices do not lie straight above '
-                "each other.",
-                "Take it out of its transform, or resample it on a straight grid (module Crop Volume).",
-            )
+    with straightened(node) as straight:
         hu = _compact(slicer.util.arrayFromVolume(straight))
-        return Volume(hu, tuple(spacing.tolist()), tuple(matrix[:3, 3].tolist()), direction)
+        return volumeOn(hu, ijkToWorld(straight), node.GetName())
+
+
+def volumeOn(
+    values: np.ndarray,
+    ijk_to_ras: np.ndarray,
+    name: str,
+    advice: str = "Take it out of its transform, or resample it on a straight grid (module Crop Volume).",
+) -> Volume:
+    """Voxels on a grid of the world.
+
+    Args:
+        values: (slice, row, column).
+        ijk_to_ras: (4, 4) from (column, row, slice, 1) to RAS mm in the world.
+        name: of the node they are from.
+        advice: what to do where they cannot be used.
+
+    Raises:
+        InputError: a sheared or flat grid.
+    """
+    matrix = FLIP @ ijk_to_ras
+    spacing = np.linalg.norm(matrix[:3, :3], axis=0)
+    direction = matrix[:3, :3] / np.maximum(spacing, 1e-12)
+    if spacing.min() < 1e-6 or not np.allclose(direction.T @ direction, np.eye(3), atol=STRAIGHT):
+        raise InputError(
+            f'The voxels of "{name}" are sheared or flat, so that its slices do not lie straight above each other.',
+            advice,
+        )
+    return Volume(values, tuple(spacing.tolist()), tuple(matrix[:3, 3].tolist()), direction)
 
 
 def setGeometry(node: Any, index_to_lps: np.ndarray) -> None:
@@ -66,92 +83,6 @@ def setGeometry(node: Any, index_to_lps: np.ndarray) -> None:
         index_to_lps: (4, 4) from (column, row, slice, 1) to LPS mm.
     """
     node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(FLIP @ np.asarray(index_to_lps, float)))
-
-
-def labelsFromSegmentation(
-    segmentationNode: Any, volumeNode: Any, segmentIds: Iterable[str] | None = None
-) -> np.ndarray:
-    """Where the segments of a segmentation lie in a volume; the parent transforms of both count.
-
-    Args:
-        segmentationNode: ``vtkMRMLSegmentationNode``.
-        volumeNode: the volume whose grid is wanted.
-        segmentIds: segments to unite; the visible ones if not given.
-
-    Returns:
-        (slice, row, column) uint8 as ``volumeFromNode(volumeNode).hu``: 1 in any of the segments, else 0.
-
-    Raises:
-        InputError: no such segments, or nothing of them inside the volume.
-    """
-    requireKind(segmentationNode, "vtkMRMLSegmentationNode", "segmentation node")
-    requireScalars(volumeNode)
-    if segmentationNode is None:
-        raise InputError("No segmentation is chosen.", "Choose one, or leave the automatic skull mask.")
-    name, segmentation = segmentationNode.GetName(), segmentationNode.GetSegmentation()
-    ids = _segmentIds(segmentationNode) if segmentIds is None else list(segmentIds)
-    if unknown := [one for one in ids if segmentation.GetSegment(one) is None]:
-        raise InputError(f'"{name}" has no segment "{unknown[0]}".', "Choose among the segments that it has.")
-    if not ids:
-        raise InputError(f'"{name}" has no visible segment.', "Draw the skull in it, or make its segment visible.")
-    if not segmentation.CreateRepresentation(BINARY_LABELMAP):
-        raise InputError(f'"{name}" cannot be turned into voxels.', "Draw it again in the module Segment Editor.")
-    with _straightened(volumeNode) as straight:
-        shape = straight.GetImageData().GetDimensions()[::-1]
-        merged = _merged(segmentationNode, ids, straight).GetPointData().GetScalars()
-    labels = np.zeros(shape, np.uint8)
-    if merged is not None:
-        np.not_equal(vtk_to_numpy(merged).reshape(shape), 0, out=labels, casting="unsafe")
-    if not labels.any():
-        raise InputError(
-            f'The segments of "{name}" are empty or lie outside of "{volumeNode.GetName()}".',
-            "Draw the skull in them, and check that both lie in the same place.",
-        )
-    return labels
-
-
-def labelMapFromSegmentation(segmentationNode: Any, volumeNode: Any = None) -> tuple[Volume, dict[int, str]]:
-    """The visible segments of a segmentation as a label map in the world, and which label is which segment.
-
-    Args:
-        segmentationNode: ``vtkMRMLSegmentationNode``.
-        volumeNode: on whose grid; on the segmentation's own if not given.
-
-    Returns:
-        Volume of uint8 labels from 1 on, in the order of the segments, later ones over earlier ones; and label to name.
-
-    Raises:
-        InputError: no segmentation, no visible segment, all of them empty or outside of the volume, or more than 255.
-    """
-    requireKind(segmentationNode, "vtkMRMLSegmentationNode", "segmentation node")
-    if segmentationNode is None:
-        raise InputError("No segmentation is chosen.", "Choose one.")
-    name, segmentation = segmentationNode.GetName(), segmentationNode.GetSegmentation()
-    ids = _segmentIds(segmentationNode)
-    if not 0 < len(ids) < 256:
-        raise InputError(f'"{name}" has {len(ids)} visible segments.', "Draw some, or hide those that are too many.")
-    if not segmentation.CreateRepresentation(BINARY_LABELMAP):
-        raise InputError(f'"{name}" cannot be turned into voxels.', "Draw it again in the module Segment Editor.")
-    if volumeNode is not None:
-        requireScalars(volumeNode)
-        with _straightened(volumeNode) as straight:
-            merged = _merged(segmentationNode, ids, straight)
-            matrix, shape = FLIP @ _ijkToWorld(straight), straight.GetImageData().GetDimensions()[::-1]
-    else:
-        parent = segmentationNode.GetParentTransformNode()
-        if parent is not None and not parent.IsTransformToWorldLinear():
-            raise InputError(
-                f'"{name}" lies below a transform that bends space.', "Choose the CT volume it belongs to."
-            )
-        merged, matrix = _mergedOnOwnGrid(segmentationNode, ids)
-        shape = merged.GetDimensions()[::-1]
-    scalars = merged.GetPointData().GetScalars()
-    values = np.zeros(shape, np.uint8) if scalars is None else vtk_to_numpy(scalars).reshape(shape).astype(np.uint8)
-    if not values.any():
-        raise InputError(f'The segments of "{name}" are empty.', "Draw them in the module Segment Editor.")
-    spacing = np.linalg.norm(matrix[:3, :3], axis=0)
-    labels = Volume(values, tuple(spacing.tolist()), tuple(matrix[:3, 3].tolist()), matrix[:3, :3] / spacing)
-    return labels, {k: segmentation.GetSegment(one).GetName() for k, one in enumerate(ids, start=1)}
 
 
 def headFrameFromTransform(transformNode: Any) -> np.ndarray:
@@ -171,7 +102,7 @@ def headFrameFromTransform(transformNode: Any) -> np.ndarray:
     requireKind(transformNode, "vtkMRMLTransformNode", "transform node")
     if transformNode is None:
         raise InputError("No transform is chosen.", "Choose one, or leave the automatic head frame.")
-    matrix = FLIP @ _toWorld(transformNode) @ FLIP
+    matrix = FLIP @ toWorld(transformNode) @ FLIP
     turn = matrix[:3, :3]
     if (
         not transformNode.IsTransformToWorldLinear()
@@ -291,11 +222,26 @@ def requireScalars(node: Any) -> None:
         )
 
 
-@contextmanager
-def _straightened(node: Any) -> Iterator[Any]:
-    """The node itself, or a temporary one without parent transform where that bends space."""
+def isStraight(node: Any) -> bool:
+    """Whether no transform above a node bends space."""
     parent = node.GetParentTransformNode()
-    if parent is None or parent.IsTransformToWorldLinear():
+    return parent is None or bool(parent.IsTransformToWorldLinear())
+
+
+def requireStraight(node: Any, advice: str) -> None:
+    """Refuse a node below a transform that bends space.
+
+    Raises:
+        InputError: it is; ``advice`` says what to do.
+    """
+    if not isStraight(node):
+        raise InputError(f'"{node.GetName()}" lies below a transform that bends space.', advice)
+
+
+@contextmanager
+def straightened(node: Any) -> Iterator[Any]:
+    """The node itself, or a temporary one without parent transform where that bends space."""
+    if isStraight(node):
         yield node
         return
     clone = getattr(slicer, node.GetClassName())()
@@ -305,14 +251,14 @@ def _straightened(node: Any) -> Iterator[Any]:
         clone.SetName(node.GetName())
         clone.CopyOrientation(node)
         clone.SetAndObserveImageData(node.GetImageData())
-        clone.SetAndObserveTransformNodeID(parent.GetID())
+        clone.SetAndObserveTransformNodeID(node.GetParentTransformNode().GetID())
         clone.HardenTransform()
         yield clone
     finally:
         node.GetScene().RemoveNode(clone)
 
 
-def _toWorld(parent: Any) -> np.ndarray:
+def toWorld(parent: Any) -> np.ndarray:
     """(4, 4) from below a linear transform node, or None, to the world, in RAS mm."""
     matrix = vtk.vtkMatrix4x4()
     if parent is not None:
@@ -320,62 +266,11 @@ def _toWorld(parent: Any) -> np.ndarray:
     return slicer.util.arrayFromVTKMatrix(matrix)
 
 
-def _ijkToWorld(node: Any) -> np.ndarray:
+def ijkToWorld(node: Any) -> np.ndarray:
     """(4, 4) from (column, row, slice, 1) to RAS mm in the world, for a node whose transforms are linear."""
     matrix = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)
-    return _toWorld(node.GetParentTransformNode()) @ slicer.util.arrayFromVTKMatrix(matrix)
-
-
-def _merged(segmentationNode: Any, ids: list[str], volumeNode: Any) -> Any:
-    """An image on the grid of a volume with the labels of segments, from 1 on in their order."""
-    parent = segmentationNode.GetParentTransformNode()
-    if parent is None or parent.IsTransformToWorldLinear():
-        # on the volume's grid as the segmentation sees it: with two transforms Slicer itself resamples twice
-        grid = slicer.vtkOrientedImageData()
-        grid.SetExtent(volumeNode.GetImageData().GetExtent())
-        seen = np.linalg.inv(_toWorld(parent)) @ _ijkToWorld(volumeNode)
-        grid.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(seen))
-        return _mergedOn(segmentationNode, ids, grid)
-    merged = slicer.vtkOrientedImageData()
-    slicer.vtkSlicerSegmentationsModuleLogic.GenerateMergedLabelmapInReferenceGeometry(
-        segmentationNode, volumeNode, _strings(ids), slicer.vtkSegmentation.EXTENT_REFERENCE_GEOMETRY, merged
-    )
-    return merged
-
-
-def _mergedOn(segmentationNode: Any, ids: list[str], grid: Any) -> Any:
-    """The same on a grid that lies where the segmentation does, below no or the same transform."""
-    merged, extent = slicer.vtkOrientedImageData(), slicer.vtkSegmentation.EXTENT_REFERENCE_GEOMETRY
-    segmentationNode.GenerateMergedLabelmapForAllSegments(merged, extent, grid, _strings(ids))
-    return merged
-
-
-def _strings(values: list[str]) -> vtk.vtkStringArray:
-    array = vtk.vtkStringArray()
-    for value in values:
-        array.InsertNextValue(value)
-    return array
-
-
-def _mergedOnOwnGrid(segmentationNode: Any, ids: list[str]) -> tuple[Any, np.ndarray]:
-    """An image with the labels of segments, from 1 on, on the grid that the segmentation was drawn on; and (4, 4) from
-    its (column, row, slice, 1) to LPS mm in the world.
-    """
-    segmentation, grid = segmentationNode.GetSegmentation(), slicer.vtkOrientedImageData()
-    known = segmentation.GetConversionParameter(
-        slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
-    )
-    if not known:
-        known = segmentation.DetermineCommonLabelmapGeometry(slicer.vtkSegmentation.EXTENT_UNION_OF_SEGMENTS, None)
-    slicer.vtkSegmentationConverter.DeserializeImageGeometry(known, grid, False)
-    merged = _mergedOn(segmentationNode, ids, grid)
-    matrix = vtk.vtkMatrix4x4()
-    merged.GetImageToWorldMatrix(matrix)
-    first = slicer.util.arrayFromVTKMatrix(matrix)
-    low = np.array([*merged.GetExtent()[::2], 1.0])
-    first[:, 3] = first @ low
-    return merged, FLIP @ _toWorld(segmentationNode.GetParentTransformNode()) @ first
+    return toWorld(node.GetParentTransformNode()) @ slicer.util.arrayFromVTKMatrix(matrix)
 
 
 def _compact(values: np.ndarray) -> np.ndarray:
@@ -385,10 +280,3 @@ def _compact(values: np.ndarray) -> np.ndarray:
     if values.dtype.kind in "iu" and values.min() >= -32768 and values.max() <= 32767:
         return values.astype(np.int16)
     return values.astype(np.float32)
-
-
-def _segmentIds(segmentationNode: Any) -> list[str]:
-    display = segmentationNode.GetDisplayNode()
-    if display is not None:
-        return list(display.GetVisibleSegmentIDs())
-    return list(segmentationNode.GetSegmentation().GetSegmentIDs())

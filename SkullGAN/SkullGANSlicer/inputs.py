@@ -12,7 +12,7 @@ import slicer
 
 from SkullGANLib.errors import InputError
 
-from . import geometry
+from . import geometry, segmentations
 from .results import Run
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 DATASET_ATTRIBUTE = "SkullGAN.dataSet"
 KIND_ATTRIBUTE = "SkullGAN.kind"
+PHANTOM_HEAD, SYNTHETIC_VOLUME = "phantom head", "synthetic volume"  # kinds of volumes, by that attribute
 DATASET_KINDS = ("real", "phantom", "synthetic", "artificial", "pictures")
 
 
@@ -68,7 +69,7 @@ def cuttingArguments(
             raise InputError("A skull mask needs its volume in the scene.", "Load the scan first.")
         from SkullGANLib.ct.io import write_volume
 
-        labels = geometry.labelsFromSegmentation(mask, sources[0])
+        labels = segmentations.labelsFromSegmentation(mask, sources[0])
         volume = geometry.volumeFromNode(sources[0])
         arguments += ["--mask", write_volume(volume.with_array(labels), folder / "mask.nrrd")]
     if head_frame is not None:

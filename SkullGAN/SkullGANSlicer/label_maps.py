@@ -13,12 +13,13 @@ import slicer
 from SkullGANLib.errors import InputError
 from SkullGANLib.jobs import Job
 
-from . import geometry, inputs, scene, scene_volumes, views
+from . import geometry, inputs, scene, scene_volumes, segmentations, views
 from .results import Run
 from .running import Finished, JobRunner
 from .volumes import temporaryFolder
 
 if TYPE_CHECKING:
+    from SkullGANLib.ct.volume import Volume
     from SkullGANLib.segments.dataset import SegmentDataset
 
 TRANSLATION, LAYERS, PAIRS = "CT from labels", "Layers of the head", "Import of pairs"  # titles of the jobs
@@ -54,7 +55,8 @@ class LabelMaps(JobRunner):
             count: CT volumes of the same labels.
             seed: of the first one's noise; the same seed gives the same CT.
             smooth_mm: how far texture goes across slices.
-            names: name of a segment to the label of the model it stands for, where they are called differently.
+            names: name of a segment to the label of the model it stands for, where they are called differently; an
+                empty one leaves the segment out.
             out: folder of the files; a temporary one if not given.
             device, overwrite, wait, finished: see ``train`` and ``prepare``.
 
@@ -62,10 +64,8 @@ class LabelMaps(JobRunner):
             Scalar volume nodes in HU, with bone rendered in 3D and a reference to the segmentation; or the job.
 
         Raises:
-            InputError: no segmentation, no visible segment, or all of them empty.
+            InputError: no segmentation, no visible segment, or all of them empty or outside of the volume.
         """
-        from SkullGANLib.ct.io import write_volume
-
         geometry.requireKind(volume, "vtkMRMLScalarVolumeNode", "volume node")
         model = model.model if isinstance(model, Run) else model
         out = self.temporary("from-labels") if out is None else Path(out).expanduser()
@@ -77,9 +77,8 @@ class LabelMaps(JobRunner):
                 geometry.requireKind(segmentation, "vtkMRMLSegmentationNode", "segmentation node")
                 role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
                 volume = segmentation.GetNodeReference(role)
-            labels, found = geometry.labelMapFromSegmentation(segmentation, volume)
-            arguments = ["volume", "from-labels", write_volume(labels, Path(files.name) / "labels.nrrd")]
-            arguments += ["--names", _named(found, names)]
+            file = _write(*segmentations.labelMapFromSegmentation(segmentation, volume), names, Path(files.name))
+            arguments = ["volume", "from-labels", file]
         arguments += ["--model", model, "--out", out, "--count", str(count), "--seed", str(seed)]
         arguments += ["--smooth-mm", str(smooth_mm), "--device", device, *inputs.flags({"overwrite": overwrite})]
 
@@ -153,7 +152,12 @@ class LabelMaps(JobRunner):
 
         Returns:
             Segmentation node, drawn on the grid of the volume; or the job.
+
+        Raises:
+            InputError: no volume, or one below a transform that bends space, where its layers could not be edited.
         """
+        if hasattr(volume, "GetParentTransformNode"):
+            geometry.requireStraight(volume, "Harden the transform first (module Transforms).")
         files, out = temporaryFolder("skullgan-volume-"), self.temporary("layers").with_suffix(".seg.nrrd")
         arguments = ["volume", "labels", *inputs.volumeFiles([volume], Path(files.name)), "--out", out]
 
@@ -164,7 +168,7 @@ class LabelMaps(JobRunner):
             title = slicer.mrmlScene.GenerateUniqueName(f"{inputs.sourceName(volume)} layers")
             node = scene.showLabels(labels, names, name=title)
             node.SetAttribute(inputs.KIND_ATTRIBUTE, "layers")
-            if hasattr(volume, "GetID") and slicer.mrmlScene.IsNodePresent(volume):
+            if hasattr(volume, "GetID") and slicer.mrmlScene.IsNodePresent(volume) and geometry.isStraight(volume):
                 node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
             return node
 
@@ -179,6 +183,7 @@ class LabelMaps(JobRunner):
         size: int = 128,
         plane: str = "axial",
         spacing_mm: float | None = None,
+        kind: str | None = None,
         overwrite: bool = False,
         wait: bool = True,
         finished: Finished | None = None,
@@ -192,40 +197,43 @@ class LabelMaps(JobRunner):
             size: pixels along a side of a slice, 64 to 512.
             plane: axial, coronal or sagittal.
             spacing_mm: of the pixels; so that the volumes fit if not given.
+            kind: of the data set: real, synthetic, artificial or phantom; as the attributes of the volumes say, and
+                real where they say nothing, if not given.
             overwrite, wait, finished: see ``prepare``.
 
         Raises:
-            InputError: no pair, or one without a volume or a visible segment.
+            InputError: no pair, one without a volume or a visible segment, or volumes of several kinds.
         """
         from SkullGANLib.ct.io import write_volume
         from SkullGANLib.segments.dataset import SegmentDataset
 
         if not pairs:
             raise InputError("There is no pair.", "Give a volume and a segmentation.")
+        for volume, _ in pairs:
+            geometry.requireScalars(volume)
+        kinds = sorted({kind} if kind else {scene_volumes.datasetKind(volume) for volume, _ in pairs})
+        if len(kinds) > 1:
+            raise InputError(
+                f"The volumes are of several kinds: {', '.join(kinds)}.", "Give those of one kind, or say which it is."
+            )
         out, files = Path(out).expanduser(), temporaryFolder("skullgan-pairs-")
-        known: dict[str, int] = {}
         for number, (volume, segmentation) in enumerate(pairs, start=1):
-            labels, found = geometry.labelMapFromSegmentation(segmentation, volume)
-            table = {k: known.setdefault((names or {}).get(name, name), len(known) + 1) for k, name in found.items()}
-            numbers = labels.with_array(_renumbered(labels.hu, table))
+            labels, found = segmentations.labelMapFromSegmentation(segmentation, volume)
             folder = Path(files.name) / f"patient-{number:03d}"
             folder.mkdir()
             write_volume(geometry.volumeFromNode(volume), folder / "image.nrrd")
-            write_volume(numbers, folder / "label.nrrd")
+            _write(labels, found, names, folder)
         arguments = ["dataset", "import-pairs", files.name, "--out", out, "--size", str(size), "--plane", plane]
-        arguments += ["--label-names", ",".join(f"{value}={name}" for name, value in known.items())]
+        arguments += ["--kind", *kinds]
         arguments += inputs.flags({"spacing": spacing_mm, "overwrite": overwrite})
         return self._run(PAIRS, arguments, lambda result: SegmentDataset.open(out), wait, finished, files)
 
 
-def _named(found: Mapping[int, str], names: Mapping[str, str] | None) -> str:
-    """``1=outer table,...``; a comma in a name would part it."""
-    told = {value: (names or {}).get(name, name).replace(",", " ").replace("=", " ") for value, name in found.items()}
-    return ",".join(f"{value}={name}" for value, name in told.items())
+def _write(labels: Volume, found: Mapping[int, str], names: Mapping[str, str] | None, folder: Path) -> Path:
+    """A label map as the file of a segmentation, whose header says what its values stand for."""
+    from SkullGANLib.prepare.layers_files import write_labels
 
-
-def _renumbered(values: Any, table: Mapping[int, int]) -> Any:
-    lookup = np.zeros(256, np.uint8)
-    for old, new in table.items():
-        lookup[old] = new
-    return lookup[values]
+    told = {value: (names or {}).get(name, name) for value, name in found.items()}
+    dropped = [value for value, name in told.items() if not name.strip()]
+    labels = labels.with_array(np.where(np.isin(labels.hu, dropped), np.uint8(0), labels.hu))
+    return write_labels(labels, folder / "label.seg.nrrd", told)

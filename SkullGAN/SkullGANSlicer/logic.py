@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import slicer
 
 from SkullGANLib.errors import InputError
 from SkullGANLib.jobs import Job
 
 from . import inputs, scene, views
+from .datasets import DataSets
 from .inputs import openDataset
 from .label_maps import LabelMaps
 from .results import PIXEL_MM, Preview, Run
@@ -26,10 +26,9 @@ if TYPE_CHECKING:
     from SkullGANLib.segments.dataset import SegmentDataset
 
 PLANES, REGIONS = ("axial", "coronal", "sagittal"), ("temporal", "parietal")
-PLACED_MM = 1.0  # thickness of a segment sent back into the head, so that a slice view that is a little off shows it
 
 
-class Logic(VisualTests, Volumes, VolumeTools, LabelMaps):
+class Logic(DataSets, VisualTests, Volumes, VolumeTools, LabelMaps):
     """What the module can do, without its panel.
 
     Long work runs in a child process, one job at a time. With ``wait=True`` (the default) a call returns the result or
@@ -256,83 +255,6 @@ class Logic(VisualTests, Volumes, VolumeTools, LabelMaps):
 
         return self._run("Generate", arguments, load, wait, finished)
 
-    def show(self, dataset: Any, *, name: str = "") -> tuple[Any, Any]:
-        """Put a data set into the scene: (volume node with a segment in each slice, table node)."""
-        dataset = openDataset(dataset)
-        name = slicer.mrmlScene.GenerateUniqueName(name or dataset.path.name)
-        folder = scene.makeFolder(f"SkullGAN {name}")
-        spacing_mm = dataset.meta.spacing_mm
-        volume = scene.showSegments(np.asarray(dataset.hu), spacing_mm, name=name, folder=folder)
-        table = scene.showTable(inputs.readable(dataset.table), name=f"{name} table", folder=folder)
-        for node in (volume, table):
-            node.SetAttribute(inputs.DATASET_ATTRIBUTE, str(dataset.path.resolve()))
-            node.SetAttribute(inputs.KIND_ATTRIBUTE, dataset.meta.kind)
-        self.shown("segments", (volume, table))
-        return volume, table
-
-    def split(self, data: Any, *, by: str = "subject", seed: int = 0, wait: bool = True) -> SegmentDataset | Job:
-        """Divide a data set into parts for training and testing; by subject, no head is on both sides.
-
-        Args:
-            data: data set or its folder, on disk.
-            by: ``subject``, or ``paper`` for segments drawn at random, as the paper has it.
-            seed: of the draw.
-            wait: see the class.
-        """
-        folder = inputs.datasetFolder(data, self.temporary)
-        arguments = ["dataset", "split", folder, "--by", by, "--seed", str(seed)]
-        return self._run("Split", arguments, lambda result: openDataset(folder), wait, None)
-
-    def export(
-        self,
-        data: Any,
-        out: str | Path,
-        *,
-        format: str | None = None,
-        copies: str = "refuse",
-        overwrite: bool = False,
-        wait: bool = True,
-        finished: Finished | None = None,
-    ) -> Path | Job:
-        """Write segments for other programs.
-
-        Args:
-            data: data set, its folder, or a volume node of segments.
-            out: file or folder.
-            format: npy, nrrd, nii, png or dicom; from the suffix of ``out`` if not given.
-            copies: what to do about segments marked as copies of training segments: ``refuse``, ``drop`` or ``keep``.
-            overwrite, wait, finished: see ``prepare``.
-        """
-        out = Path(out).expanduser()
-        folder = inputs.datasetFolder(data, self.temporary)
-        arguments = ["dataset", "export", folder, out]
-        said = None if copies == "refuse" else copies
-        arguments += inputs.flags({"format": format, "copies": said, "overwrite": overwrite})
-        return self._run("Export", arguments, lambda result: out, wait, finished)
-
-    def placeSegment(self, row: int, dataset: Any, *, thickness_mm: float = PLACED_MM) -> Any:
-        """A segment back where it came from in the head, as an oblique one-slice volume node.
-
-        Args:
-            row: of the data set or preview.
-            dataset: data set, its folder, a node shown from one, or a ``Preview``.
-            thickness_mm: of the slice.
-        """
-        if isinstance(dataset, Preview):
-            table, hu, spacing_mm = dataset.rows, dataset.hu, PIXEL_MM
-        else:
-            dataset = openDataset(dataset)
-            table, hu, spacing_mm = dataset.table, dataset.hu, dataset.meta.spacing_mm
-        if not isinstance(row, (int, np.integer)) or not 0 <= row < len(hu):
-            raise InputError(f"There is no segment {row} among {len(hu)}.", "Segments count from 0.")
-        values = {name: column[row] for name, column in table.items()}
-        name = f"Segment {row} {values.get('region', '')} {values.get('side', '')}".strip()
-        node = scene.placeSegment(
-            np.asarray(hu[row]), values, spacing_mm=spacing_mm, thickness_mm=thickness_mm, name=name
-        )
-        node.SetAttribute(inputs.KIND_ATTRIBUTE, "placed")
-        return node
-
     # evaluate ---------------------------------------------------------------------------------------------------------
 
     def evaluate(
@@ -362,7 +284,7 @@ class Logic(VisualTests, Volumes, VolumeTools, LabelMaps):
             control: segments of a model without pre-training.
             artificial: set that fools the radiological figures; ``"auto"`` draws one.
             model: model, run, or name of one that comes along, whose discriminator is to judge the sets.
-            split: part of the real set to compare with: all, train, test, or auto: test where it is split.
+            split: part of the real set to compare with: all, train, val, test, or auto: test where it is split.
             metrics: names; all that take part by default if not given.
             seed: of the bootstrap and of the examples shown.
             device, overwrite, wait, finished: see ``prepare`` and ``train``.
@@ -432,6 +354,7 @@ class Logic(VisualTests, Volumes, VolumeTools, LabelMaps):
 
             path = next(out.glob("subject-*.nrrd"))
             node = scene.showVolume(read_volume(path), name="SkullGAN phantom head")
+            node.SetAttribute(inputs.KIND_ATTRIBUTE, inputs.PHANTOM_HEAD)
             views.showVolume(node)
             return node
 

@@ -15,7 +15,7 @@ from slicer.i18n import tr as _
 from SkullGANLib.errors import Cancelled, SkullGANError
 from SkullGANLib.jobs import Job, JobState
 
-from .inputs import KIND_ATTRIBUTE
+from .inputs import KIND_ATTRIBUTE, PHANTOM_HEAD
 from .label_maps import COMPARISON, LAYERS, PAIRS, TRANSLATION
 from .section_evaluate import EvaluateSection
 from .section_generate import GenerateSection
@@ -254,4 +254,5 @@ def freeFolder(parent: str, name: str) -> str:
 
 def isHead(node: Any) -> bool:
     """Whether a volume may be a scan: no label map, no picture, none of the module's own volumes of segments."""
-    return node.GetClassName() == "vtkMRMLScalarVolumeNode" and not node.GetAttribute(KIND_ATTRIBUTE)
+    kind = node.GetAttribute(KIND_ATTRIBUTE)
+    return node.GetClassName() == "vtkMRMLScalarVolumeNode" and (not kind or kind == PHANTOM_HEAD)

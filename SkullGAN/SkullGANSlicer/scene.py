@@ -15,7 +15,7 @@ from vtk.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray, vtk_to
 from SkullGANLib.ct.volume import Volume
 from SkullGANLib.errors import FormatError, InputError
 
-from . import geometry
+from . import geometry, segmentations
 
 BONE_HU = (0.0, 2700.0)  # from the background of a segment to the densest cortical bone of an adult
 HEAD_HU = (-300.0, 1700.0)  # fat and skin dark, cortical bone not yet white
@@ -187,7 +187,7 @@ def showLabels(labels: Volume, names: Mapping[int, str], *, name: str, folder: i
         segment.SetName(names[label])
         segment.SetColor(*COLOURS[index % len(COLOURS)])
         segment.SetLabelValue(label)
-        segment.AddRepresentation(geometry.BINARY_LABELMAP, image)
+        segment.AddRepresentation(segmentations.BINARY_LABELMAP, image)
         segmentation.AddSegment(segment)
     display = node.GetDisplayNode()
     display.SetVisibility2DFill(False)

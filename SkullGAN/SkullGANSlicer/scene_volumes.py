@@ -11,9 +11,8 @@ import slicer
 import slicer.util
 
 from . import geometry, scene
-from .inputs import KIND_ATTRIBUTE
+from .inputs import KIND_ATTRIBUTE, PHANTOM_HEAD, SYNTHETIC_VOLUME
 
-KIND = "synthetic volume"
 FOLDER_ATTRIBUTE = "SkullGAN.volumes"
 FACTS = {  # of volumes.json, and the attribute of the node that tells each
     "family": "SkullGAN.family",
@@ -23,6 +22,7 @@ FACTS = {  # of volumes.json, and the attribute of the node that tells each
     "library_version": "SkullGAN.libraryVersion",
 }
 FILE_FACTS = {"file": "SkullGAN.file", "image": "SkullGAN.image", "sha256": "SkullGAN.sha256"}
+KINDS = {SYNTHETIC_VOLUME: "synthetic", PHANTOM_HEAD: "phantom"}  # of a data set that is cut out of such a volume
 SOURCE_ROLE = "SkullGAN.source"  # of the reference to the node that this one was made from
 BONE_PRESET = "CT-Bone"
 
@@ -49,7 +49,7 @@ def showDrawn(path: Path, *, name: str) -> list[Any]:
         title = name if len(document["files"]) == 1 else f"{name}, {number}"
         volume = read_volume(path / facts["file"], labels=True)  # as it is: a part inside a head holds no air
         node = scene.showVolume(volume, name=title, folder=folder)
-        node.SetAttribute(KIND_ATTRIBUTE, KIND)
+        node.SetAttribute(KIND_ATTRIBUTE, SYNTHETIC_VOLUME)
         node.SetAttribute(FOLDER_ATTRIBUTE, str(path.resolve()))
         for held, names in ((document, FACTS), (facts, FILE_FACTS)):
             for key, attribute in names.items():
@@ -64,6 +64,19 @@ def refer(node: Any, source: Any) -> None:
     """Let a node lead to the one it was made of, where that is a node of the scene."""
     if hasattr(source, "GetID") and slicer.mrmlScene.IsNodePresent(source):
         node.SetNodeReferenceID(SOURCE_ROLE, source.GetID())
+
+
+def datasetKind(volumeNode: Any) -> str:
+    """The kind of a data set that is cut out of a volume.
+
+    ``synthetic`` or ``phantom``, where attributes of the volume or of what it was made from say so, else ``real``.
+    """
+    node = volumeNode
+    while node is not None:
+        if (said := node.GetAttribute(KIND_ATTRIBUTE)) in KINDS:
+            return KINDS[said]
+        node = node.GetNodeReference(SOURCE_ROLE)
+    return "real"
 
 
 def renderBone(volumeNode: Any, *, visible: bool = True) -> Any:

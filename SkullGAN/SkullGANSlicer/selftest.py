@@ -12,6 +12,8 @@ import slicer
 from SkullGANLib import needed
 from SkullGANLib.errors import InputError, SkullGANError
 
+from . import scene_volumes
+
 
 def fromPhantomToReport(logic: Any, *, images: int = 256, count: int = 16) -> None:
     """A head phantom is prepared, a small model trained, segments generated and evaluated, and one put back.
@@ -26,6 +28,7 @@ def fromPhantomToReport(logic: Any, *, images: int = 256, count: int = 16) -> No
         head = logic.phantom(folder / "heads")
         assert head.IsA("vtkMRMLScalarVolumeNode")
         assert head.GetImageData() is not None
+        assert scene_volumes.datasetKind(head) == "phantom"
         preview = logic.preview(head, planes=("axial",))
         assert preview.kept > 0
         assert preview.tableNode.GetNumberOfRows() == len(preview.hu)
