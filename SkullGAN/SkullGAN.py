@@ -144,6 +144,14 @@ class SkullGANParameterNode:
     fromLabelsCount: Annotated[int, WithinRange(1, 100)] = 1
     fromLabelsPath: str = ""
 
+    paintedLabels: str = "outer table, diploe, inner table"
+    paintedCount: Annotated[int, WithinRange(2, 500)] = 20
+    paintedVolume: vtkMRMLScalarVolumeNode
+    paintedSegmentation: vtkMRMLSegmentationNode
+    labellerPath: str = ""
+    labelledCount: Annotated[int, WithinRange(1, 100_000)] = 200
+    labelledSetPath: str = ""
+
     realPath: str = ""
     split: Annotated[str, Choice(["auto", "all", "train", "val", "test"])] = "auto"
     evaluatedPath: str = ""

@@ -25,10 +25,13 @@ VALUES = {  # widget: parameter, a value of it
     "turingCountSpinBox": ("turingCount", 30),
     "sliceSizeSpinBox": ("sliceSize", 192),
     "fromLabelsCountSpinBox": ("fromLabelsCount", 3),
+    "paintedCountSpinBox": ("paintedCount", 30),
+    "labelledCountSpinBox": ("labelledCount", 500),
 }
 PATHS = ["scansPath", "datasetPath", "trainDataPath", "initPath", "pretrainPath", "runPath", "modelPath"]
 PATHS += ["auditPath", "syntheticPath", "exportPath", "realPath", "evaluatedPath", "controlPath", "reportPath"]
 PATHS += ["turingRealPath", "turingSyntheticPath", "turingPath", "labelledPath", "fromLabelsPath"]
+PATHS += ["labellerPath", "labelledSetPath"]
 CHOICES = {  # widget: parameter, index, value
     "presetComboBox": ("preset", 1, "paper"),
     "familyComboBox": ("family", 1, "other"),
@@ -44,8 +47,11 @@ NODES = {
     "labelledSegmentationSelector": ("labelledSegmentation", "vtkMRMLSegmentationNode"),
     "drawnSegmentationSelector": ("drawnSegmentation", "vtkMRMLSegmentationNode"),
     "gridVolumeSelector": ("gridVolume", "vtkMRMLScalarVolumeNode"),
+    "paintedVolumeSelector": ("paintedVolume", "vtkMRMLScalarVolumeNode"),
+    "paintedSegmentationSelector": ("paintedSegmentation", "vtkMRMLSegmentationNode"),
 }
 ELSEWHERE = {"turingReader", "trainSettings", "volumes", "offeredVolume", "defaultsSet", "model", "conditions"}
+ELSEWHERE |= {"paintedLabels"}  # in test_module_panel_annotate.py
 ELSEWHERE |= {*VOLUME_VALUES, *VOLUME_NODES}  # in test_module_panel_volumes.py
 
 
@@ -267,9 +273,9 @@ def test_what_a_saved_scene_asks_of_a_model_is_shown_and_asked(desk):
 def test_the_conditions_of_a_model_follow_their_parameter(desk):
     desk.open()
     filled(desk)
-    assert desk.panel.generate._asked() == {"region": "parietal", "sdr": [0.4, 0.5]}
+    assert desk.panel.generate.asked() == {"region": "parietal", "sdr": [0.4, 0.5]}
     desk.parameters.conditions = "{}"
-    assert desk.panel.generate._asked() == {}
+    assert desk.panel.generate.asked() == {}
 
 
 # a closed scene -------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from SkullGANLib.errors import InputError
 from SkullGANLib.jobs import Job
 
 from . import inputs, scene, views
-from .datasets import DataSets
+from .annotations import Annotations
 from .inputs import openDataset
 from .label_maps import LabelMaps
 from .results import PIXEL_MM, Preview, Run
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 PLANES, REGIONS = ("axial", "coronal", "sagittal"), ("temporal", "parietal")
 
 
-class Logic(DataSets, VisualTests, Volumes, VolumeTools, LabelMaps):
+class Logic(Annotations, VisualTests, Volumes, VolumeTools, LabelMaps):
     """What the module can do, without its panel.
 
     Long work runs in a child process, one job at a time. With ``wait=True`` (the default) a call returns the result or

@@ -15,8 +15,10 @@ from slicer.i18n import tr as _
 from SkullGANLib.errors import Cancelled, SkullGANError
 from SkullGANLib.jobs import Job, JobState
 
+from .annotations import ANNOTATION, LABELLED, LEARNING
 from .inputs import KIND_ATTRIBUTE, PHANTOM_HEAD
 from .label_maps import COMPARISON, LAYERS, PAIRS, TRANSLATION
+from .section_annotate import AnnotateSection
 from .section_evaluate import EvaluateSection
 from .section_generate import GenerateSection
 from .section_job import JobSection
@@ -36,7 +38,7 @@ ERROR_LINES = 40
 # titles of the jobs that have a button here
 CANCELLABLE = ("Preview", "Prepare", "Train", "Generate", "Export", "Evaluate", MAKE, MARK, TRAINING, GENERATION)
 CANCELLABLE += (CALVARIUM, MAPS, ACOUSTIC, STACKS, ABLATION)
-CANCELLABLE += (LAYERS, PAIRS, TRANSLATION, COMPARISON)
+CANCELLABLE += (LAYERS, PAIRS, TRANSLATION, COMPARISON, ANNOTATION, LEARNING, LABELLED)
 FOLDERS = {
     "datasetPath": "segments",
     "runPath": "run",
@@ -45,6 +47,8 @@ FOLDERS = {
     "volumesPath": "volumes",
     "labelledPath": "slices",
     "fromLabelsPath": "from-labels",
+    "labellerPath": "labeller",
+    "labelledSetPath": "labelled",
     "exportPath": "export",
     "reportPath": "report",
     "turingPath": "visual-test",
@@ -73,10 +77,11 @@ class Panel:
         self.generate = GenerateSection(self)
         self.volumes = VolumesSection(self)
         self.labels = LabelsSection(self)
+        self.annotate = AnnotateSection(self)
         self.evaluate = EvaluateSection(self)
         self.turing = TuringSection(self)
         self.sections = [self.status, self.job, self.prepare, self.train, self.generate, self.volumes, self.evaluate]
-        self.sections += [self.labels, self.turing]
+        self.sections += [self.labels, self.annotate, self.turing]
         logic.started.connect(self.onJobStarted)
         if logic.busy:  # the module was reloaded while a job runs
             self.onJobStarted(logic.job)

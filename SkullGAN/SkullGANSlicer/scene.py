@@ -158,7 +158,7 @@ def tableColumns(node: Any) -> dict[str, np.ndarray]:
     return columns
 
 
-def showLabels(labels: Volume, names: Mapping[int, str], *, name: str, folder: int = 0) -> Any:
+def showLabels(labels: Volume, names: Mapping[int, str], *, name: str, folder: int = 0, surfaces: bool = True) -> Any:
     """A label map as a segmentation: outlines in slices, surfaces in 3D.
 
     Args:
@@ -166,6 +166,7 @@ def showLabels(labels: Volume, names: Mapping[int, str], *, name: str, folder: i
         names: label to the name of its segment; other labels are left out.
         name: of the node.
         folder: made by ``makeFolder``.
+        surfaces: whether it is shown in 3D.
 
     Returns:
         ``vtkMRMLSegmentationNode`` with a segment for each of the labels that occurs, in the order of ``names``.
@@ -192,8 +193,19 @@ def showLabels(labels: Volume, names: Mapping[int, str], *, name: str, folder: i
     display = node.GetDisplayNode()
     display.SetVisibility2DFill(False)
     display.SetVisibility2DOutline(True)
-    node.CreateClosedSurfaceRepresentation()
+    if surfaces:
+        node.CreateClosedSurfaceRepresentation()
     putInFolder(node, folder)
+    return node
+
+
+def emptySegmentation(volumeNode: Any, names: Sequence[str], *, name: str) -> Any:
+    """``vtkMRMLSegmentationNode`` on the grid of a volume with an empty segment for each name, to be painted."""
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+    node.CreateDefaultDisplayNodes()
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+    for index, each in enumerate(names):
+        node.GetSegmentation().AddEmptySegment(each, each, COLOURS[index % len(COLOURS)])
     return node
 
 

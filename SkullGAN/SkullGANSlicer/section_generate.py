@@ -101,7 +101,7 @@ class GenerateSection(Section):
                 count=parameters.count,
                 seed=parameters.seed,
                 out=parameters.syntheticPath,
-                conditions=self._asked(),
+                conditions=self.asked(),
                 device=parameters.device,
                 audit=parameters.auditPath or None,
                 copies="keep" if parameters.auditPath else "refuse",
@@ -250,11 +250,11 @@ class GenerateSection(Section):
 
     def _storeConditions(self) -> None:
         if self.parameters is not None:
-            text = json.dumps(self._asked())
+            text = json.dumps(self.asked())
             self._cardOf = (*self._cardOf[:2], text)  # the widgets show it already
             self.parameters.conditions = text
 
-    def _asked(self) -> dict[str, Any]:
+    def asked(self) -> dict[str, Any]:
         """Conditions other than "any" and the whole range."""
         asked: dict[str, Any] = {}
         for name, widget in self._conditions.items():
@@ -268,8 +268,8 @@ class GenerateSection(Section):
                 asked[name] = [max(low, condition.minimum), min(high, condition.maximum)]
         return asked
 
-    def _why(self) -> str:
-        parameters = self.parameters
+    def whyNoModel(self) -> str:
+        """What is wrong with the model that is chosen, for drawing segments; empty where nothing is."""
         path = self.modelPath()
         if not path:
             return _("Choose a model: train one, or give a folder.")
@@ -279,6 +279,12 @@ class GenerateSection(Section):
             return _("The model that is chosen draws from label maps.")
         if self._card is None and Path(path).suffix not in (".pth", ".pt"):
             return self.ui.modelLabel.text or _("There is no model in the folder that was chosen.")
+        return ""
+
+    def _why(self) -> str:
+        parameters = self.parameters
+        if wrong := self.whyNoModel():
+            return wrong
         if parameters.auditPath and not os.path.isfile(os.path.join(parameters.auditPath, "dataset.json")):
             return _("The folder to check against holds no data set.")
         return "" if parameters.syntheticPath else _("Choose a folder for the synthetic data set.")

@@ -17,6 +17,7 @@ COMMANDS = {
     "generate": "Draw synthetic segments from a model.",
     "walk": "Show a smooth walk through what a model draws as a video.",
     "evaluate": "Compare synthetic with real segments.",
+    "label": "Paint a few drawn images, and get as many labelled images as wanted.",
     "downstream": "Try what synthetic images are good for: learn a task with and without them.",
     "volume": "Learn one CT volume with a pyramid of GANs, and draw others.",
     "ablation": "Measure what each loss of the pyramid of GANs does, on one CT volume.",

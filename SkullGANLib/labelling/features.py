@@ -30,8 +30,8 @@ class Features:
 
     Attributes:
         hu: (n, size, size) float32 HU, as ``generate.sample.generate_segments`` draws them.
-        maps: (n, channels, h, w) float32 each, coarse to fine; the last is the image itself, (n, 1, size, size), as the
-            generator draws it, since features of a generator that ends in patches are coarser than its pixels.
+        maps: (n, channels, h, w) float32 each, coarse to fine; the last is ``hu`` itself in [-1, 1], since that is what
+            is painted, and the features of a generator that ends in patches are coarser than its pixels.
         condition: (n, k) float32 that they were asked for; k is 0 for a model without conditions.
     """
 
@@ -46,6 +46,11 @@ class Features:
     def shapes(self) -> tuple[tuple[int, int], ...]:
         """Channels and side of each map."""
         return tuple((each.shape[1], each.shape[2]) for each in self.maps)
+
+    def take(self, rows: np.ndarray, device: torch.device | None = None) -> Features:
+        """Some of the images, on ``device``, or where they are."""
+        maps = tuple(each[rows].to(device or each.device) for each in self.maps)
+        return Features(self.hu[rows], maps, self.condition[rows].to(maps[0].device))
 
 
 def require_latents(model: Model) -> None:
@@ -82,7 +87,7 @@ def draw_features(
         model: of a family that draws images from latents.
         numbers: of the images.
         seed: of the latents.
-        condition: (n, k) from ``models.conditions.encode``; needed for a model with conditions, and only then.
+        condition: (n, k) from ``models.conditions.encode``, for a model with conditions.
         device: auto, cpu, cuda, cuda:N or mps.
         batch_size: images drawn at once; as memory allows if not given.
         progress: told the images drawn.
@@ -137,36 +142,39 @@ def feature_batches(
             f"The conditions have the shape {condition.shape}, {len(numbers)} images need {(len(numbers), wanted)}.",
             "Make them with models.conditions.encode.",
         )
-    where, network = resolve_device(device), model.network
-    size = min(batch_size or min(fitting_batch(model, where), max(1, _PIXELS_AT_ONCE // network.size**2)), len(numbers))
-    names = model.family.feature_maps(network)
-    with memory_advice("Draw on the processor (--device cpu)."), torch.inference_mode():
-        generator = model.family.for_drawing(model.generator.to(where).eval(), network, False)
-        for start in range(0, len(numbers), size):
-            report(progress, start, len(numbers), "Drawing images")
-            asked = torch.as_tensor(condition[start : start + size], device=where)
-            found: dict[str, torch.Tensor] = {}
-            hooks = [generator.get_submodule(name).register_forward_hook(_keeps(found, name)) for name in names]
-            try:
-                images = model.family.sample(
-                    generator, network, seed, numbers[start : start + size], asked if wanted else None
-                )
-            finally:
-                for hook in hooks:
-                    hook.remove()
-            maps = tuple(found[name].float() for name in names) + (images,)
-            if keep:
-                _require_room(maps, len(numbers))
-                maps = tuple(each.cpu() for each in maps)
-            hu = exported_hu(
-                images,
-                model.window,
-                model.card.background_hu,
-                model.card.bone_floor_hu,
-                one_piece=model.card.one_piece,
-            )
-            yield Features(hu, maps, asked.to(maps[0].device))
+    where = resolve_device(device)
+    most = max(1, _PIXELS_AT_ONCE // model.network.size**2)
+    size = min(batch_size or min(fitting_batch(model, where), most), len(numbers))
+    with memory_advice("Draw on the processor (--device cpu)."):
+        generator = model.family.for_drawing(model.generator.to(where).eval(), model.network, False)
+    for start in range(0, len(numbers), size):
+        report(progress, start, len(numbers), "Drawing images")
+        part = slice(start, start + size)
+        with memory_advice(f"Draw fewer than {size} images at once, or on the processor (--device cpu)."):
+            found = _draw(model, generator, numbers[part], seed, torch.as_tensor(condition[part], device=where))
+        if keep:
+            if start == 0:
+                _require_room(found.maps, len(numbers))
+            found = found.take(np.arange(len(found)), torch.device("cpu"))
+        yield found
     report(progress, len(numbers), len(numbers), "Drawing images")
+
+
+@torch.no_grad()
+def _draw(
+    model: Model, generator: torch.nn.Module, numbers: Sequence[int], seed: int, condition: torch.Tensor
+) -> Features:
+    card, names = model.card, model.family.feature_maps(model.network)
+    found: dict[str, torch.Tensor] = {}
+    hooks = [generator.get_submodule(name).register_forward_hook(_keeps(found, name)) for name in names]
+    try:
+        images = model.family.sample(generator, model.network, seed, numbers, condition if condition.shape[1] else None)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    hu = exported_hu(images, card.window, card.background_hu, card.bone_floor_hu, one_piece=card.one_piece)
+    shown = torch.from_numpy(card.window.to_unit(hu))[:, None].to(images.device)
+    return Features(hu, (*(found[name].float() for name in names), shown), condition)
 
 
 def _keeps(found: dict[str, torch.Tensor], name: str):

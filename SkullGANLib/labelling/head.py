@@ -84,11 +84,13 @@ class LabelHead(nn.Module):
     def __init__(self, network: HeadNetwork) -> None:
         super().__init__()
         self.network, before = network, 0
-        self.entries, self.blocks = nn.ModuleList(), nn.ModuleList()
+        self.entries, self.narrow, self.blocks = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         for members, most in zip(network.groups, network.widths, strict=False):
             width = min(most, max(network.maps[k][0] for k in members))
             self.entries.extend(Entry(network.maps[k][0], width) for k in members)
-            self.blocks.append(ResidualBlock(before + width, width, network.condition))
+            if before:
+                self.narrow.append(nn.Conv2d(before, width, 1, bias=False))
+            self.blocks.append(ResidualBlock(2 * width if before else width, width, network.condition))
             before = width
         self.norm = ConditionalNorm(before, network.condition)
         self.last = nn.Conv2d(before, network.classes, 1)
@@ -96,15 +98,17 @@ class LabelHead(nn.Module):
     def forward(self, maps: tuple[torch.Tensor, ...], condition: torch.Tensor) -> torch.Tensor:
         """(B, channels, h, w) each and (B, k) to (B, classes, size, size)."""
         x = None
-        for members, block in zip(self.network.groups, self.blocks, strict=True):
+        for number, (members, block) in enumerate(zip(self.network.groups, self.blocks, strict=True)):
             side = self.network.maps[members[-1]][1]
             joined = sum(_enlarged(self.entries[k](maps[k]), side) for k in members)
-            x = block(joined if x is None else torch.cat([_enlarged(x, side), joined], 1), condition)
+            if x is not None:
+                joined = torch.cat([_enlarged(self.narrow[number - 1](x), side), joined], 1)
+            x = block(joined, condition)
         return self.last(F.relu(self.norm(x, condition)))
 
 
 class Entry(nn.Module):
-    """A map, each channel brought to mean 0 and variance 1 over what it was first shown, through a 1 x 1 convolution."""
+    """A 1 x 1 convolution of a map, whose channels are first brought to mean 0 and variance 1."""
 
     def __init__(self, before: int, after: int) -> None:
         super().__init__()
