@@ -113,8 +113,8 @@ class AnnotateSection(Section):
             self.ui.annotateLabel.text = said
             self.panel.update()
         elif job.title == LABELLED:
-            words = _("{count} labelled images; the {dropped} most uncertain were left out.")
-            said = words.format(count=job.result.get("segments", 0), dropped=job.result.get("dropped", 0))
+            words = _("{count} labelled images, the surest of {drawn} drawn.")
+            said = words.format(count=job.result.get("segments", 0), drawn=job.result.get("drawn", 0))
             self.ui.annotateLabel.text = " ".join([said, *notes])
 
     def _names(self) -> list[str]:
