@@ -48,24 +48,30 @@ class Labeller:
     labels: dict[int, str]
     held_out_dice: dict[int, float] = field(default_factory=dict)
 
-    @torch.inference_mode()
     def label(self, features: Features) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Label maps and how sure the ensemble is of them.
 
         Args:
-            features: of some images of the model that the labeller belongs to.
+            features: of some images of the model that the labeller belongs to, at least one.
 
         Returns:
             (n, size, size) uint8 labels, 0 for background; (n, size, size) float32 Jensen-Shannon divergence of the
             networks in each pixel, in nats; and (n,) float32 uncertainty, see ``image_uncertainty``.
         """
+        parts = [
+            self._label(features.take(np.arange(k, min(k + BATCH, len(features)))))
+            for k in range(0, len(features), BATCH)
+        ]
+        found, divergence, uncertainty = (torch.cat(each).cpu().numpy() for each in zip(*parts, strict=True))
+        return np.array([0, *self.labels], np.uint8)[found], divergence, uncertainty
+
+    @torch.no_grad()
+    def _label(self, features: Features) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         device = features.maps[0].device
         shares = torch.stack([head.to(device)(features.maps, features.condition).softmax(1) for head in self.heads])
         found, divergence = shares.mean(0).argmax(1), jensen_shannon(shares)
         any_label = (shares.argmax(2) > 0).any(0)
-        uncertainty = image_uncertainty(divergence, found > 0, any_label)
-        values = np.array([0, *self.labels], np.uint8)
-        return values[found.cpu().numpy()], divergence.cpu().numpy(), uncertainty.cpu().numpy()
+        return found, divergence, image_uncertainty(divergence, found > 0, any_label)
 
 
 def jensen_shannon(shares: torch.Tensor) -> torch.Tensor:
@@ -155,30 +161,28 @@ def train_labeller(
         maps=features.shapes, classes=len(labels) + 1, condition=features.condition.shape[1], widths=tuple(widths)
     )
     parts = np.random.default_rng(seed).permutation(len(features)) % PARTS
+    if len(features) < LEAST_HELD_OUT:
+        parts[:] = PARTS  # none of them is ever left out
     trained, found, scores = [], np.zeros(masks.shape, np.uint8), {value: [] for value in labels}
+    seen_by_all = np.ones(len(features), bool)
     with memory_advice("Train on another device, or on a model of smaller images."):
         for number in range(heads):
-            held_out = np.flatnonzero(parts == number % PARTS) if len(features) >= LEAST_HELD_OUT else np.empty(0, int)
-            learnt = np.setdiff1d(np.arange(len(features)), held_out)
+            held_out, learnt = (np.flatnonzero(each) for each in (parts == number % PARTS, parts != number % PARTS))
             told = _Told(progress, number * steps, heads * steps)
             trained.append(_train_head(network, features, truth, learnt, seed + number, steps, where, told))
             if len(held_out):
-                alone = Labeller((trained[-1],), labels)
-                found[held_out] = label_all(alone, features, held_out)
+                seen_by_all[held_out] = False
+                found[held_out] = Labeller((trained[-1],), labels).label(features.take(held_out, where))[0]
                 for value, each in dice(found[held_out], masks[held_out], labels).items():
                     scores[value].extend(each[np.isfinite(each)])
-    known = {value: float(np.mean(each)) if each else float("nan") for value, each in scores.items()}
-    labeller = Labeller(tuple(head.cpu() for head in trained), labels, known if len(features) >= LEAST_HELD_OUT else {})
-    never = np.flatnonzero(parts >= heads) if len(features) >= LEAST_HELD_OUT else np.arange(len(features))
-    found[never] = label_all(labeller, features, never)
+        known = {value: float(np.mean(each)) if each else float("nan") for value, each in scores.items()}
+        labeller = Labeller(tuple(trained), labels, {} if seen_by_all.all() else known)
+        if seen_by_all.any():
+            rest = np.flatnonzero(seen_by_all)
+            found[rest] = labeller.label(features.take(rest, where))[0]
+    for head in trained:
+        head.cpu()
     return labeller, found
-
-
-def label_all(labeller: Labeller, features: Features, rows: np.ndarray) -> np.ndarray:
-    """(len(rows), size, size) uint8 labels of some of the images."""
-    size = features.hu.shape[1:]
-    parts = [labeller.label(features.take(rows[k : k + BATCH]))[0] for k in range(0, len(rows), BATCH)]
-    return np.concatenate(parts) if parts else np.empty((0, *size), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -205,9 +209,8 @@ def _train_head(
 ) -> LabelHead:
     with own_random_state(seed):
         head = LabelHead(network)
-    shown = features.take(rows)
-    for entry, maps in zip(head.entries, shown.maps, strict=True):
-        entry.fit(maps)
+    for entry, maps in zip(head.entries, features.maps, strict=True):
+        entry.fit(maps[rows])
     head = head.to(device, memory_format=torch.channels_last).train()
     optimizer = adam(head, RATE, BETAS)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
