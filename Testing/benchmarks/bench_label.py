@@ -104,7 +104,8 @@ def main() -> None:
     seconds = time.perf_counter() - begin
     print(f"{given.model}: {len(rows)} of {given.painted} images painted; {given.heads} networks of {steps} steps")
     print(f"{'Dice':<52}" + "".join(f"{name:>14}" for name in TISSUE_LABELS.values()))
-    line("painted images, networks that had not seen them", list(labeller.held_out_dice.values()), f"{seconds:.0f} s")
+    unseen = list(labeller.held_out_dice.values()) or [np.nan] * len(TISSUE_LABELS)
+    line("painted images, networks that had not seen them", unseen, f"{seconds:.0f} s")
 
     begin = time.perf_counter()
     found = draw_labelled(model, labeller, given.count, seed=2, drop=DROP, device=given.device)
