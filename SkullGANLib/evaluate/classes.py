@@ -9,6 +9,7 @@ import numpy as np
 from SkullGANLib.ct.label_names import names_a_side
 from SkullGANLib.evaluate.asked import ASKED
 from SkullGANLib.evaluate.bootstrap import figure_of, resampling_of
+from SkullGANLib.evaluate.convolutions import LEAST_SIZE
 from SkullGANLib.evaluate.fidelity import NEIGHBOURS, precision_recall
 from SkullGANLib.evaluate.fidelity_metrics import LEAST, MOST, encoded_features
 from SkullGANLib.evaluate.kernel import KernelComparison
@@ -101,9 +102,8 @@ def classes(given: EvaluationInput) -> MetricResult:
 def class_fidelity(given: EvaluationInput) -> MetricResult:
     """Kernel distance, precision and recall within each class, on the encoder's features."""
     result, names = MetricResult(), shared_classes(given)
-    if not names or min(given.training.hu.shape[1:]) < 32:
+    if not names or min(given.training.hu.shape[1:]) < LEAST_SIZE:
         return result
-    found: dict[str, list[float]] = {}
     for name in names:
         pair = [each.take(np.flatnonzero(classes_of(each) == name)).at_most(MOST) for each in given.sets]
         x, y = (encoded_features(given, each) for each in pair)
@@ -113,9 +113,8 @@ def class_fidelity(given: EvaluationInput) -> MetricResult:
         precision, recall = precision_recall(x, y) if min(len(x), len(y)) > NEIGHBOURS else (np.nan, np.nan)
         figure.detail.update({"class": name, "precision": round(precision, 4), "recall": round(recall, 4)})
         result.figures[f"distance_{name}"] = figure
-        found[name] = [figure.value if figure.value is not None else np.nan, precision, recall]
-    worst = max(names, key=lambda name: found[name][0])
-    result.figures["worst_distance"] = result.figures[f"distance_{worst}"].model_copy(deep=True)
+    worst = max(result.figures.values(), key=lambda figure: np.nan if figure.value is None else figure.value)
+    result.figures["worst_distance"] = worst.model_copy(deep=True)
     return result
 
 

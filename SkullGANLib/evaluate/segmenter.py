@@ -143,7 +143,7 @@ def train_segmenter(
             as_input(hu[chosen], *window_hu), torch.from_numpy(channel[masks[chosen]]), window_hu, mirror, generator
         )
         network.train()
-        loss = _loss(network(images.to(device)), truth.to(device))
+        loss = cross_entropy_and_dice(network(images.to(device)), truth.to(device))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -321,7 +321,7 @@ def _varied(
     return images.contiguous(memory_format=torch.channels_last), both[:, 1].long()
 
 
-def _loss(scores: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+def cross_entropy_and_dice(scores: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     """Cross-entropy, and one less the soft Dice of each label over the pixels of the whole batch."""
     import torch
     from torch.nn.functional import cross_entropy, one_hot
@@ -337,7 +337,7 @@ def _held_out_loss(network: Any, hu: np.ndarray, truth: np.ndarray, window_hu: t
 
     network.eval()
     scores = torch.cat(list(_asked(network, hu, window_hu)))
-    return float(_loss(scores, torch.from_numpy(truth).to(scores.device).long()))
+    return float(cross_entropy_and_dice(scores, torch.from_numpy(truth).to(scores.device).long()))
 
 
 def _asked(network: Any, hu: np.ndarray, window_hu: tuple[float, float]) -> Iterator[torch.Tensor]:

@@ -9,8 +9,9 @@ import numpy as np
 
 from SkullGANLib.errors import InputError
 from SkullGANLib.files import check_replaceable
-from SkullGANLib.generate.translate import SPACING_TOLERANCE, channels_of, translate_slices
+from SkullGANLib.generate.translate import channels_of, translate_slices
 from SkullGANLib.generate.translate_files import label_slices
+from SkullGANLib.models.card import SPACING_TOLERANCE
 from SkullGANLib.models.folder import Model
 from SkullGANLib.progress import Progress
 from SkullGANLib.segments.dataset import SegmentDataset

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
 SMOOTH_MM = 1.5  # of the noise across slices
-SPACING_TOLERANCE = 0.02  # by which the pixels of label maps may differ from the model's
 _LONGEST = 32  # slices on each side that noise is mixed of
 _CODES = {"axial": "LPS", "coronal": "LIP", "sagittal": "PIL"}  # columns, rows and slices as ``segments.pairs`` cuts
 

@@ -13,8 +13,9 @@ from SkullGANLib.ct.label_names import read_labels, whole_heart_names
 from SkullGANLib.ct.views import three_views, write_views
 from SkullGANLib.ct.volume import Volume
 from SkullGANLib.errors import InputError
-from SkullGANLib.generate.translate import SPACING_TOLERANCE, channels_of, translate_slices
+from SkullGANLib.generate.translate import channels_of, translate_slices
 from SkullGANLib.generate.volumes import write_numbered, write_origin
+from SkullGANLib.models.card import SPACING_TOLERANCE
 from SkullGANLib.models.folder import Model
 from SkullGANLib.progress import Progress
 from SkullGANLib.segments.arrays import label_values

@@ -15,8 +15,7 @@ import torch
 
 from SkullGANLib.errors import InputError
 from SkullGANLib.evaluate.convolutions import own_random_state
-from SkullGANLib.evaluate.segmenter import _loss as cross_entropy_and_dice
-from SkullGANLib.evaluate.segmenter import check_labels, dice
+from SkullGANLib.evaluate.segmenter import check_labels, cross_entropy_and_dice, dice
 from SkullGANLib.labelling.features import Features
 from SkullGANLib.labelling.head import WIDTHS, HeadNetwork, LabelHead
 from SkullGANLib.models.device import adam, memory_advice, resolve_device

@@ -13,6 +13,8 @@ from SkullGANLib.files import read_document, restore_interrupted
 from SkullGANLib.models.window import IntensityWindow
 
 CARD_FILE = "model.json"
+SPACING_TOLERANCE = 0.02
+"""By which the pixels of images and label maps may differ from a model's."""
 FORMAT, VERSION = "skullgan-model", 1
 
 

@@ -48,6 +48,18 @@ class KeyedNoise(nn.Module):
     """A layer, called with maps and the (n,) keys of the images, that adds something linear in their noise."""
 
 
+def normal_latents_and_keys(
+    seed: int, stream: int, indices: Iterable[int], size: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """As ``normal_latents``, and (n,) int64 keys for ``keyed_normals``."""
+    latents, keys = [], []
+    for index in indices:
+        rng = image_rng(seed, stream, index)
+        latents.append(rng.standard_normal(size, np.float32))
+        keys.append(rng.integers(2**31))
+    return torch.from_numpy(np.stack(latents)), torch.tensor(keys, dtype=torch.int64)
+
+
 def keyed_normals(
     keys: torch.Tensor,
     layer: int,

@@ -20,7 +20,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from SkullGANLib.models.device import full_precision
-from SkullGANLib.models.draws import CALIBRATION, SAMPLE, KeyedNoise, image_rng, keyed_normals, normal_latents
+from SkullGANLib.models.draws import (
+    CALIBRATION,
+    SAMPLE,
+    KeyedNoise,
+    keyed_normals,
+    normal_latents,
+    normal_latents_and_keys,
+)
 from SkullGANLib.models.style_judge import Discriminator
 from SkullGANLib.models.style_recipe import StyleRecipe, StyleTrainer
 
@@ -309,12 +316,7 @@ class Style:
         self, network: StyleNetwork, seed: int, indices: Iterable[int], stream: int = SAMPLE
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """(n, latent) z and (n,) noise keys of the images ``indices`` of ``seed``, on the CPU."""
-        rows, keys = [], []
-        for index in indices:
-            rng = image_rng(seed, stream, index)
-            rows.append(rng.standard_normal(network.latent, np.float32))
-            keys.append(rng.integers(2**31))
-        return torch.from_numpy(np.stack(rows)), torch.tensor(keys, dtype=torch.int64)
+        return normal_latents_and_keys(seed, stream, indices, network.latent)
 
     def sample(
         self,

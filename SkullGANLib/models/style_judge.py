@@ -15,19 +15,13 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
+from SkullGANLib.evaluate.convolutions import convolutions, scorer
 from SkullGANLib.models.device import full_precision
 
 _SLOPE = 0.2
 _BEYOND = 0.1
 SCALE = 1.35
 """The features see (x + 1) times this, 0 to 2.7 as the library's encoder does."""
-
-
-def feature_network(widths: tuple[int, ...]) -> nn.Sequential:
-    """The blocks of the library's encoder, each halving the resolution; see ``evaluate.convolutions``."""
-    from SkullGANLib.evaluate.convolutions import convolutions
-
-    return convolutions(widths)
 
 
 class _Head(nn.Module):
@@ -66,15 +60,14 @@ class Discriminator(nn.Module):
         super().__init__()
         widths, mixed = network.features, network.mixed
         self.judged = max(network.judged, network.size)
-        self.features = feature_network(widths)
+        self.features = convolutions(widths)
         self.mix = nn.ModuleList(nn.Conv2d(width, mixed, 1, bias=False) for width in widths)
         self.blend = nn.ModuleList(nn.Conv2d(mixed, mixed, 3, padding=1, bias=False) for _ in widths)
         for convolution in (*self.mix, *self.blend):
             nn.init.kaiming_normal_(convolution.weight)
         sizes = [self.judged // 2 ** (k + 1) for k in range(len(widths))]
         self.heads = nn.ModuleList(_Head(mixed, size, network.condition) for size in sizes)
-        self.classifier = nn.Sequential(feature_network(widths), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.classifier.append(nn.Linear(widths[-1], max(network.condition, 1)))
+        self.classifier = scorer(widths, max(network.condition, 1))
         for frozen in (self.features, self.mix, self.blend, self.classifier):
             frozen.requires_grad_(False)
 

@@ -9,7 +9,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch.nn import functional as F
 
-from SkullGANLib.models.draws import FAKES, GENERATOR_STEP, HELD_OUT_FAKES, image_rng
+from SkullGANLib.models.draws import FAKES, GENERATOR_STEP, HELD_OUT_FAKES, normal_latents_and_keys
 from SkullGANLib.models.parallel import mean
 from SkullGANLib.models.registry import Batch
 
@@ -107,13 +107,9 @@ class StyleTrainer:
         return round(self.recipe.blur * left * self.network.size / 64, 2)
 
     def _drawn(self, batch: Batch, stream: int, condition: torch.Tensor | None) -> torch.Tensor:
-        rows, keys = [], []
-        for index in range(batch.first, batch.first + len(batch.images)):
-            rng = image_rng(batch.seed, stream, index)
-            rows.append(torch.from_numpy(rng.standard_normal(self.network.latent, "float32")))
-            keys.append(int(rng.integers(2**31)))
-        device = batch.images.device
-        return self.networks["generator"](torch.stack(rows).to(device), torch.tensor(keys), condition)
+        indices = range(batch.first, batch.first + len(batch.images))
+        z, keys = normal_latents_and_keys(batch.seed, stream, indices, self.network.latent)
+        return self.networks["generator"](z.to(batch.images.device), keys, condition)
 
     @torch.no_grad()
     def _gap_held_out(self, batch: Batch, sigma: float) -> torch.Tensor:

@@ -96,16 +96,16 @@ def prepare(
         progress: told the steps.
     """
     network: StyleNetwork = options.network_options
-    looked = _looked_at(options, data, network)
-    hu, classes = looked.training_images(LOOKED_AT)
-    window = looked.window
-    grey = np.clip((hu - window.minimum_hu) / window.range_hu, 0, 1) * HIGHEST_HU  # 0 to 2.7 as the features see it
-    encoder = train_encoder(grey, seed=options.seed, progress=progress)
     if network.features != WIDTHS:
         raise InputError(
             f"The library's encoder has blocks of {list(WIDTHS)} channels, not {list(network.features)}.",
             "Leave network.features out.",
         )
+    looked = _looked_at(options, data, network)
+    hu, classes = looked.training_images(LOOKED_AT)
+    window = looked.window
+    grey = np.clip((hu - window.minimum_hu) / window.range_hu, 0, 1) * HIGHEST_HU  # 0 to 2.7 as the features see it
+    encoder = train_encoder(grey, seed=options.seed, progress=progress)
     blocks = {name: value for name, value in encoder.weights.items() if name not in ("mean", "spread")}
     discriminator.features.load_state_dict(blocks)
     if not network.condition:

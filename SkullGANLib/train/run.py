@@ -16,7 +16,7 @@ from torch import nn
 from SkullGANLib import __version__
 from SkullGANLib.errors import InputError
 from SkullGANLib.files import read_document, write_json
-from SkullGANLib.models.card import Condition
+from SkullGANLib.models.card import SPACING_TOLERANCE, Condition
 from SkullGANLib.models.conditions import columns
 from SkullGANLib.models.device import free_memory, memory_advice, resolve_device, uses_bfloat16
 from SkullGANLib.models.folder import Model, load_model, shipped_model
@@ -40,7 +40,6 @@ FORMAT, VERSION = "skullgan-run", 1
 OPTIONS_FILE, PRETRAINING = "options.json", "pretraining"
 LARGEST_AUTOMATIC = 64  # batch; that of the paper
 _MEMORY_SHARE = 0.8  # of what is free, that an automatic batch may take
-SPACING_TOLERANCE = 0.02
 _REPAID_IMAGES = 200_000  # a shorter training ends before compiling has repaid itself
 
 
