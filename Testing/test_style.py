@@ -20,7 +20,8 @@ from SkullGANLib.models.style_recipe import StyleRecipe, StyleTrainer, blurred
 from SkullGANLib.models.window import IntensityWindow
 from SkullGANLib.segments.dataset import SegmentDataset
 from SkullGANLib.train.data import TrainingData
-from SkullGANLib.train.growing import grown
+from SkullGANLib.train.growing import grown, last_stage, stages
+from SkullGANLib.train.options import load_options
 
 FAMILY = get_family("style")
 TINY = StyleNetwork(
@@ -94,6 +95,15 @@ def batch(n=6, first=0, done=0.0, held_out=False):
     images = torch.rand(n, 1, 32, 32, generator=torch.Generator().manual_seed(first)) * 2 - 1
     condition = torch.eye(3).repeat(2, 1)[:n]
     return Batch(images, condition, 0, first, 0.0, done, held_out=(images, condition) if held_out else None)
+
+
+def test_the_classifier_sees_as_many_pixels_as_it_has_learnt_from():
+    _, small = seeded()
+    _, large = seeded(TINY.model_copy(update={"size": 128}))
+    large.classifier.load_state_dict(small.classifier.state_dict())
+    images = torch.rand(3, 1, 32, 32) * 2 - 1
+    enlarged = images.repeat_interleave(4, 2).repeat_interleave(4, 3)
+    torch.testing.assert_close(large.class_logits(enlarged), small.class_logits(images))
 
 
 def test_a_step_moves_generator_and_heads_but_nothing_that_is_frozen():
@@ -254,12 +264,46 @@ def test_the_same_command_goes_on_and_ends_as_a_run_that_was_not_stopped(classed
         torch.testing.assert_close(ends[1][name], value, msg=name)
 
 
-def test_a_finished_run_can_grow_by_another_size(classed, tmp_path):
-    small = ["network.size=16"]
-    train(classed, tmp_path / "small", images=32, more=small)
-    train(classed, tmp_path / "large", images=32, more=[f"init={tmp_path / 'small'}"])
+@pytest.fixture(scope="module")
+def small_run(classed, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("small") / "run"
+    train(classed, folder, images=32, more=["network.size=16"])
+    return folder
+
+
+def test_a_finished_run_can_grow_by_another_size(small_run, classed, tmp_path):
+    train(classed, tmp_path / "large", images=32, more=[f"init={small_run}"])
     assert load_model(tmp_path / "large").network.frozen == 16
     assert not list((tmp_path / "large").glob("stage-*"))
+
+
+@pytest.mark.parametrize("other", ["stem_layers=6", "head_layers=3", "widest=12", "judged=64"])
+def test_what_has_learnt_with_other_layers_does_not_grow(small_run, classed, tmp_path, other):
+    more = [f"init={small_run}", f"network.{other}", "grow_images=16"]
+    said = train(classed, tmp_path / "large", images=16, fails=True, more=more)
+    assert "holds another network" in said
+    assert f"network.{other.split('=')[0]}=" in said  # as it is to be
+    assert not (tmp_path / "large").exists()
+
+
+def test_what_grows_by_several_sizes_at_once_freezes_only_what_has_learnt(small_run, tmp_path):
+    values = {"data": [tmp_path], "out": tmp_path / "run", "init": small_run, "grow_images": None}
+    options = load_options("style-small", values)
+    assert stages(options, load_model(small_run)) == []
+    assert last_stage(options, small_run, 16).network_options.frozen == 16
+
+
+def test_rare_classes_are_known_when_features_and_classes_are_learnt(classed):
+    data = TrainingData([classed], conditions=["class"])
+    hu, classes = data.training_images(30, 16)
+    assert hu.shape == (30, 16, 16)
+    assert classes.sum(0).tolist() == [10, 10, 10]  # 30, 30 and 10 there are
+    assert data.training_images(1000, 32)[0].shape == (70, 32, 32)
+    assert data.training_images(1000, 20)[0].shape == (70, 32, 32)
+
+
+def test_a_description_of_another_length_is_refused(classed, tmp_path):
+    assert "144 features" in train(classed, tmp_path / "run", fails=True, more=["network.description=100"])
 
 
 def test_rare_classes_are_drawn_more_often_and_nothing_is_mirrored_to_a_side_without_name(classed):

@@ -31,6 +31,7 @@ FAMILIES = {
         "noise": True,
     },
     "relativistic": {"preset": "recommended-nano32", "widths": [16, 16, 8, 8], "latent": 8, "penalty_every": 1},
+    "style": {"preset": "style-small", "size": 32, "base": 128, "widest": 8, "style": 8, "latent": 4, "mixed": 4},
 }
 
 
@@ -56,6 +57,11 @@ def _process(rank: int, port: int, family: str, path: str) -> None:
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     with parallel.process_group():
         torch.save(gradients(family), f"{path}/{rank}.pt")
+        torch.manual_seed(rank)
+        network = torch.nn.BatchNorm1d(3)
+        network.running_mean.normal_()
+        parallel.copy_from_first(network)
+        torch.save(network.state_dict(), f"{path}/copied-{rank}.pt")
     threads = [name.read_text().strip() for name in Path("/proc/self/task").glob("*/comm")]
     assert not [name for name in threads if "gloo" in name], "cut off at the end of Python, they may abort it"
 
@@ -83,6 +89,14 @@ def torchrun(*arguments: object) -> subprocess.CompletedProcess:
     words = [str(word) for word in (*command, "-m", "SkullGANLib", *arguments)]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(words, capture_output=True, encoding="utf-8", timeout=240, env=env)
+
+
+def test_a_network_is_copied_from_the_first_process(tmp_path):
+    mp.spawn(_process, (free_port(), "skullgan", str(tmp_path)), nprocs=2)
+    first, second = (torch.load(tmp_path / f"copied-{rank}.pt") for rank in range(2))
+    for name, value in first.items():
+        torch.testing.assert_close(second[name], value, rtol=0, atol=0)
+    assert first["running_mean"].any()
 
 
 def test_two_processes_train_one_model_and_draw_the_same_images_as_one(tmp_path):

@@ -18,7 +18,6 @@ from SkullGANLib.models.folder import load_model
 from SkullGANLib.models.relativistic import FAMILY
 from SkullGANLib.segments.dataset import SegmentDataset
 from SkullGANLib.segments.photographs import import_pictures
-from SkullGANLib.train import run as module
 from SkullGANLib.train.estimate import estimate
 from SkullGANLib.train.options import load_options
 from SkullGANLib.train.run import images_seen, open_run, train
@@ -222,10 +221,10 @@ def test_pictures_become_grey_squares_and_others_are_left_out(tmp_path):
 
 @pytest.mark.parametrize(("free", "expected"), [(10**12, 8), (0, 2)])
 def test_an_automatic_batch_is_as_large_as_data_and_memory_allow(data, tmp_path, monkeypatch, free, expected):
-    monkeypatch.setattr(module, "free_memory", lambda device: free)
+    monkeypatch.setattr("SkullGANLib.train.machine.free_memory", lambda device: free)
     run = open_run(options(data, tmp_path / "run", batch_size="auto"))
     assert run.options.batch_size == expected
-    monkeypatch.setattr(module, "free_memory", lambda device: 10**9)  # a resumed run keeps its own
+    monkeypatch.setattr("SkullGANLib.train.machine.free_memory", lambda device: 10**9)  # a resumed run keeps its own
     assert open_run(options(data, tmp_path / "run", batch_size="auto")).options.batch_size == expected
 
 

@@ -125,6 +125,24 @@ def copies_option(words: str) -> Callable:
     return click.option("--copies", default="refuse", show_default=True, type=choices, help=words)
 
 
+def truncation_options(function: Callable) -> Callable:
+    """The options ``--truncation`` and ``--centres``, for ``generate.classes.towards_middle``."""
+    function = click.option(
+        "--centres",
+        default=1,
+        show_default=True,
+        type=click.IntRange(1, 256),
+        help="Middles of a class for --truncation, by k-means; each image goes to the nearest.",
+    )(function)
+    return click.option(
+        "--truncation",
+        default=1.0,
+        show_default=True,
+        type=click.FloatRange(0, 1),
+        help="Of a model with classes: less than 1 draws images towards the middle of their class, with less variety.",
+    )(function)
+
+
 def command(function: Callable) -> Callable:
     """Give a click command ``--events``, ``--cancel-file`` and ``--debug``, and a ``progress`` argument.
 

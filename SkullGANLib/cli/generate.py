@@ -53,20 +53,7 @@ if TYPE_CHECKING:
     help="For a model with classes: draw --count of this class, or as many as said; may be repeated; all for every "
     "one.  [default: as in the training set]",
 )
-@click.option(
-    "--truncation",
-    default=1.0,
-    show_default=True,
-    type=click.FloatRange(0, 1),
-    help="Of a model with classes: less than 1 draws images towards the middle of their class, with less variety.",
-)
-@click.option(
-    "--centres",
-    default=1,
-    show_default=True,
-    type=click.IntRange(1, 256),
-    help="Middles of a class for --truncation, by k-means; each image goes to the nearest.",
-)
+@common.truncation_options
 @click.option(
     "--labels",
     type=click.Path(path_type=Path),
@@ -142,9 +129,7 @@ def generate(
         _translate(model, labels, out, count, seed, first, device, overwrite, progress)
         return
     asked = parse_conditions(conditions)
-    words = classes_asked(model.card, classes, count) if classes else None
-    if words is not None and CLASS in asked:
-        raise InputError("The class is asked for twice.", "Use --class or --condition, not both.")
+    words = classes_asked(model.card, classes, count, asked) if classes else None
     count = count if words is None else len(words)
     check_count(model, count)
     with common.notes() as notes:

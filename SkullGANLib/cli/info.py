@@ -33,7 +33,8 @@ ACQUISITION_NAMES = {
 def info(path: Path, series: str | None, hu_offset: float, as_json: bool, progress) -> None:
     """Show what a CT scan (DICOM folder, NRRD, NIfTI, MHA), a segment data set, a model or a folder of volumes holds.
 
-    A model is its folder, a training run, or just the name of one that comes with SkullGAN.
+    A model is its folder, a training run, or just the name of one that comes with SkullGAN; labelling networks and
+    painted images are folders, too.
     """
     if described := _described(path):
         facts, text = described
@@ -60,6 +61,8 @@ def _described(path: Path) -> tuple[dict[str, Any], Callable[[dict[str, Any]], s
         return _dataset_facts(path), _dataset_text
     if (path / info_model.VOLUMES_FILE).is_file():
         return info_model.volumes_facts(path), info_model.volumes_text
+    if (path / info_model.LABELLER_FILE).is_file():
+        return info_model.labeller_facts(path), info_model.labeller_text
     if not path.exists():
         from SkullGANLib.models.folder import shipped_model
 

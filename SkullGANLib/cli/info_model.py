@@ -1,4 +1,4 @@
-"""What ``skullgan info`` tells of a model, of the training run around one, and of a folder of drawn volumes."""
+"""What ``skullgan info`` tells of a model, of the training run around one, of labelling networks and drawn volumes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from SkullGANLib.files import read_document, read_json
 from SkullGANLib.models.card import CARD_FILE, Category, ModelCard, load_card, model_folder
 
-RUN_FILE, VOLUMES_FILE = "options.json", "volumes.json"
+RUN_FILE, VOLUMES_FILE, LABELLER_FILE = "options.json", "volumes.json", "labeller.json"
 _LISTED = 12  # labels or files; the rest is counted
 
 
@@ -123,6 +123,36 @@ def volumes_text(facts: Mapping[str, Any]) -> str:
     others = {k: v for k, v in facts.items() if k not in told and isinstance(v, (str, int, float))}
     lines = [line for name, value in others.items() for line in _line(name.replace("_", " "), value)]
     return "\n".join([f"Synthetic volumes {facts['path']}", *_line("files", _listed(files)), *lines])
+
+
+def labeller_facts(path: Path) -> dict[str, Any]:
+    """What ``labeller.json`` says of labelling networks.
+
+    Raises:
+        FormatError: it is damaged, or a newer one.
+    """
+    from SkullGANLib.labelling.files import read_card
+
+    card = read_card(path)
+    return {"path": str(path), "kind": "labeller", **card.model_dump(mode="json"), "hash": card.hash}
+
+
+def labeller_text(facts: Mapping[str, Any]) -> str:
+    """The same for people."""
+    dice = {value: each for value, each in facts["held_out_dice"].items() if each is not None}
+    labels = [
+        f"{value} {name}" + (f" (Dice {dice[value]:.3f})" if value in dice else "")
+        for value, name in facts["labels"].items()
+    ]
+    return "\n".join(
+        [
+            f"Labelling networks {facts['path']}",
+            *_line("networks", f"{len(facts['sha256'])} of {facts['steps']:,} steps"),
+            *_line("labels", f"{_listed(labels)}, written as {facts['label_set']}"),
+            *_line("painted", f"{facts['annotated']} images"),
+            *_line("model", f"family {facts['family']}, {facts['model_hash'][:12]}"),
+        ]
+    )
 
 
 def _range(values: list[Any]) -> str:

@@ -204,6 +204,7 @@ def train(
     metavar="NAME[=COUNT]",
     help="For a model with classes: --count of this class, or as many as said; may be repeated; all for every one.",
 )
+@common.truncation_options
 @common.command
 def generate(
     folder: Path,
@@ -217,11 +218,13 @@ def generate(
     drop: float,
     conditions: tuple[str, ...],
     classes: tuple[str, ...],
+    truncation: float,
+    centres: int,
     progress: Progress,
 ) -> None:
     """Draw images with label maps, as a data set with the column uncertainty."""
     from SkullGANLib.files import check_replaceable
-    from SkullGANLib.generate.classes import CLASS, classes_asked
+    from SkullGANLib.generate.classes import classes_asked, towards_middle
     from SkullGANLib.labelling.files import load_labeller, write_labelled
     from SkullGANLib.labelling.synthesis import draw_labelled
     from SkullGANLib.models.conditions import parse_conditions
@@ -233,15 +236,17 @@ def generate(
     model = load_model(shipped_model(folder))
     networks, card = load_labeller(labeller, model)
     asked = parse_conditions(conditions)
-    words = classes_asked(model.card, classes, count) if classes else None
-    if words is not None and CLASS in asked:
-        raise InputError("The class is asked for twice.", "Use --class or --condition, not both.")
+    words = classes_asked(model.card, classes, count, asked) if classes else None
+    facts = {"truncation": truncation, "centres": centres} if truncation < 1 else {}
+    drawing = towards_middle(model, truncation, centres) if facts else model
     with common.notes() as notes:
         found = draw_labelled(
-            model, networks, count, seed=seed, first=first, asked=asked, classes=words, drop=drop, device=device,
+            drawing, networks, count, seed=seed, first=first, asked=asked, classes=words, drop=drop, device=device,
             progress=progress,
         )  # fmt: skip
-    made = write_labelled(out, found, model, card, seed=seed, first=first, overwrite=overwrite, progress=progress)
+    made = write_labelled(
+        out, found, model, card, seed=seed, first=first, facts=facts, overwrite=overwrite, progress=progress
+    )
     dropped = len(found.dropped)
     empty = int((~found.masks.any((1, 2))).sum())
     progress.result(

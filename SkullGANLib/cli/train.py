@@ -41,6 +41,11 @@ if TYPE_CHECKING:
     "--init", type=click.Path(path_type=Path), help="Model folder, run, released .pth or phantom to start from."
 )
 @click.option(
+    "--features",
+    type=click.Path(path_type=Path),
+    help="Feature network of one's own for the discriminator of style-*, from models.features.save_features.",
+)
+@click.option(
     "--pretrain",
     multiple=True,
     type=click.Path(path_type=Path),

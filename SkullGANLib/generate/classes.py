@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 
@@ -34,7 +35,9 @@ def known_classes(card: ModelCard) -> tuple[str, ...]:
     return condition.values
 
 
-def classes_asked(card: ModelCard, texts: Sequence[str], count: int) -> np.ndarray:
+def classes_asked(
+    card: ModelCard, texts: Sequence[str], count: int, conditions: Mapping[str, object] = MappingProxyType({})
+) -> np.ndarray:
     """The class of each image of a set.
 
     Args:
@@ -42,6 +45,7 @@ def classes_asked(card: ModelCard, texts: Sequence[str], count: int) -> np.ndarr
         texts: names of classes, each followed by ``=`` and a number of images where that is not ``count``; ``all``
             stands for every class.
         count: images of each class without a number of its own.
+        conditions: asked for besides.
 
     Returns:
         (n,) names, class after class in the order asked for.
@@ -49,6 +53,8 @@ def classes_asked(card: ModelCard, texts: Sequence[str], count: int) -> np.ndarr
     Raises:
         InputError: a class that the model does not know, one asked for twice, or a number that is none.
     """
+    if CLASS in conditions:
+        raise InputError("The class is asked for twice.", "Use --class or --condition, not both.")
     known, asked = known_classes(card), {}
     for text in texts:
         name, number = _parts(text, known, count)

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -110,6 +111,25 @@ def save_labeller(
     return card
 
 
+def read_card(path: str | Path) -> LabellerCard:
+    """What is known of the labeller in a folder.
+
+    Raises:
+        FormatError: no labeller, of a newer version, or damaged.
+    """
+    folder = Path(path)
+    restore_interrupted(folder)
+    if not (folder / CARD_FILE).is_file():
+        raise FormatError(
+            f"{folder} is no labeller: it has no {CARD_FILE}.", "Give a folder that skullgan label train wrote."
+        )
+    content = read_document(folder / CARD_FILE, format=FORMAT, version=VERSION, what="labeller")
+    try:
+        return LabellerCard(**content)
+    except (ValidationError, TypeError) as error:
+        raise FormatError(f"{folder / CARD_FILE} is damaged.", "Take a whole copy of the labeller.") from error
+
+
 def load_labeller(path: str | Path, model: Model | None = None) -> tuple[Labeller, LabellerCard]:
     """Read the folder of a labeller.
 
@@ -123,17 +143,7 @@ def load_labeller(path: str | Path, model: Model | None = None) -> tuple[Labelle
     """
     import torch
 
-    folder = Path(path)
-    restore_interrupted(folder)
-    if not (folder / CARD_FILE).is_file():
-        raise FormatError(
-            f"{folder} is no labeller: it has no {CARD_FILE}.", "Give a folder that skullgan label train wrote."
-        )
-    content = read_document(folder / CARD_FILE, format=FORMAT, version=VERSION, what="labeller")
-    try:
-        card = LabellerCard(**content)
-    except (ValidationError, TypeError) as error:
-        raise FormatError(f"{folder / CARD_FILE} is damaged.", "Take a whole copy of the labeller.") from error
+    folder, card = Path(path), read_card(path)
     if model is not None and card.model_hash != model.hash:
         raise InputError(
             f"The labeller {folder} belongs to another model: its networks know the features of that one alone.",
@@ -157,6 +167,7 @@ def write_labelled(
     *,
     seed: int,
     first: int = 0,
+    facts: Mapping[str, Any] = MappingProxyType({}),
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> SegmentDataset:
@@ -168,6 +179,7 @@ def write_labelled(
         model: that drew the images.
         card: of the labeller.
         seed, first: that the images were drawn with.
+        facts: on how they were drawn, besides.
         overwrite: whether a data set at ``path`` may be replaced.
         progress: told the segments written.
 
@@ -183,7 +195,7 @@ def write_labelled(
         **{f"asked_{name}": values for name, values in found.conditions.items()},
         "uncertainty": found.uncertainty.astype(float),
     }
-    facts = {
+    labeller = {
         "hash": card.hash,
         "networks": len(card.sha256),
         "annotated": card.annotated,
@@ -204,7 +216,7 @@ def write_labelled(
         labels={card.label_set: card.labels},
         model_hash=model.hash,
         seed=seed,
-        extra=provenance(model, seed=seed, first=first) | {"labeller": facts},
+        extra=provenance(model, seed=seed, first=first) | facts | {"labeller": labeller},
         overwrite=overwrite,
         progress=progress,
     )

@@ -70,6 +70,13 @@ def first_says(*facts: int) -> list[int]:
     return told.tolist()
 
 
+def copy_from_first(network: nn.Module) -> None:
+    """Give a network the weights and buffers that it has in the first process."""
+    if world() > 1:
+        for value in network.state_dict().values():
+            dist.broadcast(value, 0)
+
+
 def share(n: int) -> range:
     """The part of ``range(n)`` that falls to this process; the parts differ by one at most."""
     return range(n * rank() // world(), n * (rank() + 1) // world())

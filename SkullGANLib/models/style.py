@@ -40,6 +40,20 @@ _BYTES = 4  # of a float32
 _BASE = 0.1 * 2**30  # what torch's convolutions take for themselves, bytes
 
 
+class HandedIn(BaseModel):
+    """A feature network by the file that it comes in; see ``models.features``.
+
+    Attributes:
+        sha256: of the file.
+        maps: channels and stride of each of its maps.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sha256: str
+    maps: tuple[tuple[int, int], ...] = Field(min_length=2)
+
+
 class StyleNetwork(BaseModel):
     """Both networks; the defaults are the full size, for 512 pixels.
 
@@ -57,6 +71,8 @@ class StyleNetwork(BaseModel):
         description: length of a class's description, for ``means``.
         judged: pixels that the discriminator's features look at; smaller images are enlarged.
         features: channels of its frozen features, each at half the resolution of the one before.
+        handed_in: network of one's own that gives the discriminator its features, none where they are the library's;
+            training sets it from ``--features``.
         mixed: channels that each of these is mixed to.
     """
 
@@ -75,7 +91,15 @@ class StyleNetwork(BaseModel):
     description: int = Field(144, ge=1)
     judged: int = Field(64, ge=32)
     features: tuple[int, ...] = Field((16, 32, 64, 96), min_length=2)
+    handed_in: HandedIn | None = None
     mixed: int = Field(64, ge=1)
+
+    @property
+    def scales(self) -> tuple[tuple[int, int], ...]:
+        """Channels and stride of the maps that the discriminator looks at, fine to coarse."""
+        if self.handed_in is not None:
+            return self.handed_in.maps
+        return tuple((width, 2 ** (k + 1)) for k, width in enumerate(self.features))
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -367,7 +391,7 @@ class Style:
         with torch.device("meta"):
             weights = sum(p.numel() for net in (Generator, Discriminator) for p in net(network).parameters())
         maps = sum(network.channels(s) * s**2 * network.layers(s) for s in network.sizes)
-        seen = sum(w * (max(network.judged, network.size) // 2 ** (k + 1)) ** 2 for k, w in enumerate(network.features))
+        seen = sum(w * (max(network.judged, network.size) // stride) ** 2 for w, stride in network.scales)
         each = batch * (2 if bfloat16 else 4)
         if not training:
             return int(_BASE + _BYTES * weights + each * 6 * network.channels(network.size) * network.size**2)

@@ -7,6 +7,7 @@ that no head sees everything and none can be fooled by pleasing one scale; a hea
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -38,7 +39,7 @@ class _Head(nn.Module):
         self.embed = nn.Linear(classes, width) if classes else None
 
     def forward(self, x: torch.Tensor, condition: torch.Tensor | None) -> torch.Tensor:
-        """(B, width, s, s) and (B, classes) to (B, at most 16) logits; without a condition, of no class."""
+        """(B, width, s, s) and (B, classes) to (B, some 16) logits; without a condition, of no class."""
         x = self.last(self.layers(x)).flatten(2).float()
         if self.embed is None:
             return x[:, 0]
@@ -52,24 +53,30 @@ class Discriminator(nn.Module):
     """Frozen features, fixed mixing and a head for each scale; higher for real images.
 
     Attributes:
-        features: a sequence of blocks, each of whose outputs is a scale; any such network of one grey channel will do.
+        features: what gives the scales: blocks of the library's encoder one after the other, or a network handed in.
         classifier: logits of the classes, frozen, which guides the generator; empty weights until one is trained.
     """
 
     def __init__(self, network: Any) -> None:
         super().__init__()
-        widths, mixed = network.features, network.mixed
-        self.judged = max(network.judged, network.size)
-        self.features = convolutions(widths)
-        self.mix = nn.ModuleList(nn.Conv2d(width, mixed, 1, bias=False) for width in widths)
-        self.blend = nn.ModuleList(nn.Conv2d(mixed, mixed, 3, padding=1, bias=False) for _ in widths)
+        mixed = network.mixed
+        self.judged, self.classified = max(network.judged, network.size), network.judged
+        if network.handed_in:
+            from SkullGANLib.models.features import RecordedFeatures  # torch.export takes a second to import
+
+            self.features: nn.Module = RecordedFeatures()
+        else:
+            self.features = convolutions(network.features)
+        self.mix = nn.ModuleList(nn.Conv2d(width, mixed, 1, bias=False) for width, _ in network.scales)
+        self.blend = nn.ModuleList(nn.Conv2d(mixed, mixed, 3, padding=1, bias=False) for _ in network.scales)
         for convolution in (*self.mix, *self.blend):
             nn.init.kaiming_normal_(convolution.weight)
-        sizes = [self.judged // 2 ** (k + 1) for k in range(len(widths))]
+        sizes = [self.judged // stride for _, stride in network.scales]
         self.heads = nn.ModuleList(_Head(mixed, size, network.condition) for size in sizes)
-        self.classifier = scorer(widths, max(network.condition, 1))
+        self.classifier = scorer(network.features, max(network.condition, 1))
         for frozen in (self.features, self.mix, self.blend, self.classifier):
             frozen.requires_grad_(False)
+        self.train()
 
     def train(self, mode: bool = True) -> Discriminator:
         """The heads learn; what is frozen stays as in use."""
@@ -80,25 +87,28 @@ class Discriminator(nn.Module):
 
     def seen(self, images: torch.Tensor) -> torch.Tensor:
         """(B, 1, H, W) in [-1, 1] as the features take them, at least ``judged`` pixels wide."""
-        images = images.float()
+        return self._enlarged(images.float(), self.judged)
+
+    def _enlarged(self, images: torch.Tensor, least: int) -> torch.Tensor:
         inside = images.clamp(-1, 1)
         images = inside + _BEYOND * (images - inside)  # far outside, features would grow without bounds
-        if images.shape[-1] < self.judged:
-            size = (self.judged, self.judged)
-            images = F.interpolate(images, size=size, mode="bilinear", align_corners=False)
+        if images.shape[-1] < least:
+            images = F.interpolate(images, size=(least, least), mode="bilinear", align_corners=False)
         return (images + 1) * SCALE
 
     def scales(self, images: torch.Tensor) -> list[torch.Tensor]:
         """The mixed features of each scale, fine to coarse."""
-        x, maps = self.seen(images), []
-        for block, mix in zip(self.features, self.mix, strict=True):
-            x = block(x)
-            maps.append(mix(x))
+        maps = [mix(x) for x, mix in zip(self._described(self.seen(images)), self.mix, strict=True)]
         blended = [self.blend[-1](maps[-1])]
         for level in range(len(maps) - 2, -1, -1):
             coarser = F.interpolate(blended[0], size=maps[level].shape[2:], mode="bilinear", align_corners=False)
             blended.insert(0, self.blend[level](maps[level] + coarser))
         return blended
+
+    def _described(self, x: torch.Tensor) -> list[torch.Tensor]:
+        if not isinstance(self.features, nn.Sequential):
+            return self.features(x / SCALE - 1)
+        return list(itertools.accumulate(self.features, lambda x, block: block(x), initial=x))[1:]
 
     def logits(self, images: torch.Tensor, condition: torch.Tensor | None) -> torch.Tensor:
         """(B, n) logits, those of all heads side by side."""
@@ -110,5 +120,8 @@ class Discriminator(nn.Module):
         return self.logits(images, condition).mean(1)
 
     def class_logits(self, images: torch.Tensor) -> torch.Tensor:
-        """(B, classes) what the classifier makes of images."""
-        return self.classifier(self.seen(images)).float()
+        """(B, classes) what the classifier makes of images, which it sees with as many pixels as it has learnt from."""
+        images = images.float()
+        if images.shape[-1] > self.classified:
+            images = F.interpolate(images, size=(self.classified,) * 2, mode="area")
+        return self.classifier(self._enlarged(images, self.classified)).float()

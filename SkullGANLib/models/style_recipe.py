@@ -20,7 +20,8 @@ class StyleRecipe(BaseModel):
     Attributes:
         learning_rate: of Adam, of generator and discriminator.
         beta2: of Adam; beta1 is 0.
-        blur: standard deviation, in pixels, of the blur through which the discriminator sees all images at first.
+        blur: standard deviation of the blur through which the discriminator sees all images at first, in pixels of an
+            image of 64.
         blur_share: share of the training over which the blur fades.
         guidance: weight of the classifier's cross-entropy in the generator's loss; 0 for none.
         guided_from: pixels from which on the classifier guides; it knows little of smaller images.
@@ -43,7 +44,7 @@ class StyleTrainer:
     loss of D = relu(1 - D(x, c)) + relu(1 + D(g, c)), loss of G = -D(g, c) + guidance * cross-entropy(C(g), c).
     """
 
-    compilable = ("generator",)
+    compilable: tuple[str, ...] = ()
     recorded = False
 
     def __init__(

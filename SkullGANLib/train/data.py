@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from SkullGANLib.errors import InputError
+from SkullGANLib.evaluate.registry import spread
 from SkullGANLib.models.card import Category, Condition, Number
 from SkullGANLib.models.conditions import encode
 from SkullGANLib.models.device import free_memory
@@ -26,6 +27,7 @@ _BLOCK = 256  # segments between two reports while looking for the extremes
 _RESIDENT_SHARE = 0.25  # of the device's free memory
 _SAMPLED = 500  # segments that tell the bone floor
 _FEWEST = 4  # subjects of which one can be spared
+_LEAST_OF_CLASS = 10  # images by which a class is known
 _SIDE = re.compile(r"(?<![^\W\d_])(left|right)(?![^\W\d_])", re.IGNORECASE)  # as a word of a class
 
 
@@ -198,25 +200,38 @@ class TrainingData:
             self._epoch, self._order = epoch, (order, turned)
         return self._order[0][place], bool(self.mirror and self._order[1][place])
 
-    def _shrunk(self, hu: np.ndarray) -> np.ndarray:
-        """(..., size, size) means over squares of pixels."""
-        return hu if self._shrink == 1 else block_means(hu, self._shrink)
-
     def reference(self, count: int) -> np.ndarray:
         """Up to ``count`` held-out segments, else training ones, (n, size, size) float32 HU; always the same ones."""
         rows = self._held_rows if len(self._held_rows) > 1 else self._rows
         return self._read(rows[np.linspace(0, len(rows) - 1, min(count, len(rows)), dtype=int)])
 
-    def training_images(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Up to ``count`` training segments, evenly spread: (n, size, size) float32 HU and (n, k) their conditions."""
-        chosen = np.linspace(0, len(self) - 1, min(count, len(self)), dtype=int)
-        return self._read(self._rows[chosen]), self._encoded[chosen]
+    def training_images(self, count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Some training segments, of all classes alike where there are more than ``count``.
 
-    def _read(self, rows: np.ndarray) -> np.ndarray:
+        Args:
+            count: segments; more where a class would have less than ten of those that it has.
+            size: pixels; where they are no whole part of the data's, the segments stay as large as they are.
+
+        Returns:
+            (n, size, size) float32 HU and (n, k) their conditions.
+        """
+        chosen = np.arange(len(self))
+        if len(self) > count:
+            kinds = np.unique(self._encoded, axis=0, return_inverse=True)[1].reshape(-1)
+            parts = [np.flatnonzero(kinds == kind) for kind in range(kinds.max() + 1)]
+            each = max(count // len(parts), _LEAST_OF_CLASS)
+            chosen = np.sort(np.concatenate([part[spread(len(part), each)] for part in parts]))
+        whole = self._arrays[0].shape[-1]
+        return self._read(self._rows[chosen], whole // size if whole % size == 0 else 1), self._encoded[chosen]
+
+    def _read(self, rows: np.ndarray, shrink: int | None = None) -> np.ndarray:
         """(n, size, size) float32 HU of (set, row) pairs, from the disk."""
-        hu = np.empty((len(rows), self.size, self.size), np.float32)
+        shrink = shrink or self._shrink
+        size = self._arrays[0].shape[-1] // shrink
+        hu = np.empty((len(rows), size, size), np.float32)
         for k, (source, row) in enumerate(rows):
-            hu[k] = self._shrunk(self._arrays[source][row])
+            whole = self._arrays[source][row]
+            hu[k] = whole if shrink == 1 else block_means(whole, shrink)
         return hu
 
     def _resident(self) -> torch.Tensor | None:

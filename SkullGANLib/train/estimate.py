@@ -18,8 +18,8 @@ from SkullGANLib.train.data import training_size, whole_multiple
 from SkullGANLib.train.ema import AveragedNetwork
 from SkullGANLib.train.growing import stages
 from SkullGANLib.train.loop import one_step
+from SkullGANLib.train.machine import check_batch, placed, set_determinism, with_batch
 from SkullGANLib.train.options import TrainOptions
-from SkullGANLib.train.run import check_batch, placed, set_determinism, with_batch
 
 NOMINAL_SEGMENTS = 2414  # of the paper's training set, where none is given
 BUDGET_S, MEASURED_S = 5.0, 2.0  # for all steps, and for those of the largest batch

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from SkullGANLib.errors import InputError
 
+FORMAT, VERSION, OPTIONS_FILE = "skullgan-run", 1, "options.json"
+"""Of the options of a run of images, which lie in its folder."""
+
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:

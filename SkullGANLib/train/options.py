@@ -50,6 +50,8 @@ class TrainOptions(BaseModel):
         mirror: show each image mirrored left to right half of the time.
         init: model folder, run folder, name of a model that comes along, or released ``.pth`` whose weights training
             starts from.
+        features: file with a feature network of one's own for the discriminator of a family that grows, as
+            ``models.features.save_features`` writes it; the library trains one if not given.
         pretrain: data sets to train on first, for ``pretrain_images`` or ``pretrain_epochs``; the networks that come of
             it are where the training proper starts.
         grow_images: images to train each smaller size on first, from 16 pixels up, where the family grows; none if not
@@ -88,6 +90,7 @@ class TrainOptions(BaseModel):
     epochs: float | None = Field(None, gt=0)
     mirror: bool = True
     init: Path | None = None
+    features: Path | None = None
     pretrain: tuple[Path, ...] = ()
     pretrain_images: int | None = Field(None, ge=1)
     pretrain_epochs: float | None = Field(None, gt=0)
@@ -123,6 +126,11 @@ class TrainOptions(BaseModel):
     def recipe_options(self) -> BaseModel:
         """``recipe``, completed and checked by the family."""
         return checked(self.known_family.recipe, self.recipe, "recipe.")
+
+    def with_network(self, **changes: Any) -> TrainOptions:
+        """The options with another network, such as one that takes so many columns of conditions."""
+        values = self.model_dump()
+        return TrainOptions(**{**values, "network": {**values["network"], **changes}})
 
     def total_images(self, training_set: int) -> int:
         """Images to draw in all, for a training set of that many segments."""

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
-import math
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -18,29 +15,25 @@ from SkullGANLib.errors import InputError
 from SkullGANLib.files import read_document, write_json
 from SkullGANLib.models.card import SPACING_TOLERANCE, Condition
 from SkullGANLib.models.conditions import columns
-from SkullGANLib.models.device import free_memory, memory_advice, resolve_device, uses_bfloat16
+from SkullGANLib.models.device import memory_advice, resolve_device, uses_bfloat16
 from SkullGANLib.models.folder import Model, load_model, shipped_model
-from SkullGANLib.models.parallel import average_gradients, first_says, local_device, process_group, rank, wait, world
-from SkullGANLib.models.registry import Trainer
+from SkullGANLib.models.parallel import average_gradients, local_device, process_group, rank, wait
 from SkullGANLib.progress import Progress, report
 from SkullGANLib.segments.dataset import SegmentDataset
 from SkullGANLib.train import growing
 from SkullGANLib.train.augment import Augmentation
 from SkullGANLib.train.checkpoints import load_latest
-from SkullGANLib.train.data import TrainingData, training_size
+from SkullGANLib.train.data import TrainingData
 from SkullGANLib.train.ema import AveragedNetwork
-from SkullGANLib.train.folder import alone
+from SkullGANLib.train.folder import FORMAT, OPTIONS_FILE, VERSION, alone
 from SkullGANLib.train.labelled import LabelledData
 from SkullGANLib.train.loop import Run, train_loop
+from SkullGANLib.train.machine import check_batch, compile_networks, placed, set_determinism, with_batch
 from SkullGANLib.train.options import MAY_CHANGE, TrainOptions, preset_summaries
 from SkullGANLib.train.snapshots import mend_model, restore_state
 from SkullGANLib.train.stats import Statistics
 
-FORMAT, VERSION = "skullgan-run", 1
-OPTIONS_FILE, PRETRAINING = "options.json", "pretraining"
-LARGEST_AUTOMATIC = 64  # batch; that of the paper
-_MEMORY_SHARE = 0.8  # of what is free, that an automatic batch may take
-_REPAID_IMAGES = 200_000  # a shorter training ends before compiling has repaid itself
+PRETRAINING = "pretraining"
 
 
 def train(options: TrainOptions, *, progress: Progress | None = None) -> Path:
@@ -101,10 +94,11 @@ def _grown(options: TrainOptions, progress: Progress | None) -> TrainOptions:
     for stage in smaller:
         report(progress, 0, 1, f"Growing: {stage.network_options.size} of {options.network_options.size} pixels")
         _train(stage, progress)
-    before = smaller[-1].out if smaller else None
-    if initial is not None and not smaller and initial.network.size < options.network_options.size:
-        before = options.init
-    return growing.last_stage(options, before)
+    if smaller:
+        return growing.last_stage(options, smaller[-1].out, smaller[-1].network_options.size)
+    if initial is not None and initial.network.size < options.network_options.size:
+        return growing.last_stage(options, options.init, initial.network.size)
+    return options
 
 
 def _pretrained(options: TrainOptions, progress: Progress | None) -> TrainOptions:
@@ -185,12 +179,19 @@ def open_run(
         known = () if initial is None else initial.network.labels
         neighbours = options.network_options.neighbours
         data = LabelledData(options.data, label_set=options.label_set, labels=known, neighbours=neighbours, **given)
-        options = with_network(options, labels=data.labels)
+        options = options.with_network(labels=data.labels)
     else:
         known = _known(conditions, initial, options)
         data = TrainingData(options.data, conditions=known, balance=options.balance, **given)
         if options.known_family.conditions:
-            options = with_network(options, condition=columns(data.conditions))
+            options = options.with_network(condition=columns(data.conditions))
+    if options.known_family.grows:
+        options = growing.with_features(options, initial)
+    elif options.features is not None:
+        raise InputError(
+            f"Models of the family {options.family} take no feature network.",
+            "Leave --features out, or train a style-*.",
+        )
     _note_spacing(options, initial, data)
     if options.augment and not data.card["held_out_segments"]:
         warnings.warn(
@@ -239,72 +240,6 @@ def images_seen(folder: Path) -> int:
     return max((int(path.name) for path in (folder / "checkpoints").glob("*") if path.name.isdecimal()), default=0)
 
 
-def with_network(options: TrainOptions, **changes: Any) -> TrainOptions:
-    """The options with another network, such as one that takes so many columns of conditions."""
-    values = options.model_dump()
-    return TrainOptions(**{**values, "network": {**values["network"], **changes}})
-
-
-def with_batch(options: TrainOptions, device: torch.device) -> TrainOptions:
-    """The options with a number for the batch size ``auto``: that with which the run in the folder was started, else
-    the largest power of two for each process, ``LARGEST_AUTOMATIC`` over all, that the data fill and memory holds.
-    """
-    if options.batch_size != "auto":
-        return options
-    path = None if options.out is None else options.out / OPTIONS_FILE
-    if path is not None and path.exists():
-        size = read_document(path, format=FORMAT, version=VERSION, what="run")["options"]["batch_size"]
-        return options.model_copy(update={"batch_size": first_says(int(size))[0]})
-    segments = training_size(options.data, options.hold_out, options.seed) if options.data else LARGEST_AUTOMATIC
-    family, network = options.known_family, options.network_options
-    free, bfloat16 = _MEMORY_SHARE * free_memory(device), uses_bfloat16(options.precision, device)
-
-    def fits(size: int) -> bool:
-        return size <= segments and family.memory(network, size // world(), training=True, bfloat16=bfloat16) <= free
-
-    size = world() * 2 ** int(math.log2(max(LARGEST_AUTOMATIC // world(), 1)))
-    while size > 2 * world() and not fits(size):
-        size //= 2
-    (size,) = first_says(size)  # each process finds other memory free
-    return options.model_copy(update={"batch_size": size})
-
-
-def check_batch(options: TrainOptions, segments: int) -> None:
-    """Refuse a training set that is smaller than one batch.
-
-    Raises:
-        InputError: it is.
-    """
-    if options.batch_size % world():
-        raise InputError(
-            f"The batch of {options.batch_size} does not divide among {world()} processes.",
-            f"Use --batch-size {max(options.batch_size // world(), 2) * world()}.",
-        )
-    if options.batch_size > segments:
-        raise InputError(
-            f"The batch of {options.batch_size} is larger than the training set of {segments} segments.",
-            f"Use --batch-size {max(2, 2 ** (segments.bit_length() - 1))} or less, or more data.",
-        )
-
-
-def compile_networks(trainer: Trainer, options: TrainOptions, device: torch.device, images: int) -> None:
-    """Have torch compile the networks that can be, where that is asked for or repays itself."""
-    replayed = trainer.recorded and world() == 1
-    repaid = device.type == "cuda" and images >= _REPAID_IMAGES and not replayed
-    if options.compile == "off" or (options.compile == "auto" and not repaid):
-        return
-    if options.compile == "auto" and importlib.util.find_spec("triton") is None:
-        return
-    for name in trainer.compilable:
-        trainer.networks[name].compile()
-
-
-def set_determinism(deterministic: bool) -> None:
-    """Make torch repeat itself bit by bit, or let it look for what is fastest."""
-    torch.use_deterministic_algorithms(deterministic, warn_only=True)
-    torch.backends.cudnn.benchmark = not deterministic
-
-
 def _open_folder(options: TrainOptions, data: TrainingData) -> Path:
     if rank():
         wait()
@@ -333,7 +268,7 @@ def _refuse_other_files(folder: Path) -> None:
 def _refuse_other_options(folder: Path, values: dict) -> None:
     content = read_document(folder / OPTIONS_FILE, format=FORMAT, version=VERSION, what="run")
     old, new = _flat(content["options"]), _flat(values)
-    free = {*MAY_CHANGE, "data", "init", "preset"}  # the training set is known by its fingerprint
+    free = {*MAY_CHANGE, "data", "init", "features", "preset"}  # the training set is known by its fingerprint
     different = [key for key in new if key not in free and old.get(key, new[key]) != new[key]]
     if different:
         words = ", ".join(f"{key} ({old[key]} then, {new[key]} now)" for key in different[:4])
@@ -348,10 +283,12 @@ def _initial_networks(options: TrainOptions, model: Model | None) -> tuple[nn.Mo
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         generator, discriminator = family.build_generator(network), family.build_discriminator(network)
-    if model is not None and family.grows and model.network.size < network.size:
-        growing.grown(generator, discriminator, model)
-    elif model is not None:
-        old, new = (values.model_dump(exclude={"weight_std", "frozen"}) for values in (model.network, network))
+    if options.features is not None:
+        discriminator.features.give(options.features.read_bytes())
+    if model is not None:
+        grows = family.grows and model.network.size < network.size
+        free = {"weight_std", "frozen"} | ({"size"} if grows else set())
+        old, new = (values.model_dump(exclude=free) for values in (model.network, network))
         if model.discriminator is None:
             old.pop("discriminator", None)
         different = [key for key in old if key not in new or old[key] != new[key]]
@@ -363,16 +300,13 @@ def _initial_networks(options: TrainOptions, model: Model | None) -> tuple[nn.Mo
                 f"{options.init} holds another network than the options describe.",
                 f"Train with its preset, or with --set {words}.",
             )
+        if grows:
+            growing.grown(generator, discriminator, model)
+            return generator, discriminator
         generator.load_state_dict(model.generator.state_dict())
         if model.discriminator is not None:
             discriminator.load_state_dict(model.discriminator.state_dict())
     return generator, discriminator
-
-
-def placed(network: nn.Module, options: TrainOptions, device: torch.device) -> nn.Module:
-    """The network on its device, in train mode and in the memory order asked for."""
-    last = options.channels_last == "on" or (options.channels_last == "auto" and device.type != "mps")
-    return network.to(device, memory_format=torch.channels_last if last else torch.contiguous_format).train()
 
 
 def _note_spacing(options: TrainOptions, model: Model | None, data: TrainingData) -> None:

@@ -17,8 +17,8 @@ from SkullGANLib.models.device import bfloat16_is_faster, resolve_device
 from SkullGANLib.models.folder import Model
 from SkullGANLib.models.window import IntensityWindow
 from SkullGANLib.train.estimate import _Steps
+from SkullGANLib.train.machine import compile_networks
 from SkullGANLib.train.options import TrainOptions, load_options, parse_setting
-from SkullGANLib.train.run import compile_networks
 
 PRESETS = ("recommended-nano32", "recommended-tiny64", "recommended-XS", "compact", "demo")
 # Passes of a step in units of a forward pass, of the generator and of the discriminator; a backward pass counts two,
