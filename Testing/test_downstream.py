@@ -110,6 +110,15 @@ def test_a_class_of_which_a_set_has_too_few_segments_is_left_out_by_name(tmp_pat
     assert "too few: CT/skull/dünn, CT/skull/spongy" in one.left_out[0]
 
 
+def test_a_class_that_thinning_the_test_part_loses_is_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(downstream, "TRIED", 1)
+    result = try_tasks(given(tmp_path), [TASKS["class"]], Settings(1, 10))
+    assert result.figures == {}
+    assert "too few: CT/skull/dünn, CT/skull/spongy" in result.left_out[0]
+    monkeypatch.setattr(downstream, "TRIED", 18)
+    assert try_tasks(given(tmp_path / "b"), [TASKS["class"]], Settings(1, 10)).figures["class_real"].n == 18
+
+
 def test_classes_that_the_real_set_does_not_know_are_refused_by_name(tmp_path):
     named = np.where(classes(90) == CLASSES[1], "CT/foot", classes(90))
     result = try_tasks(given(tmp_path, asked_class=named), [TASKS["class"]])

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from SkullGANLib.evaluate import classes as module
 from SkullGANLib.evaluate import task_classifier
 from SkullGANLib.evaluate.classes import class_fidelity, classes, confusion, confusion_picture, examples_picture
 from SkullGANLib.evaluate.registry import EvaluatedSet, EvaluationInput
@@ -52,6 +53,17 @@ def test_a_model_that_does_as_asked_is_as_consistent_as_real_segments():
     assert result.figures["real_consistency"].value == 1
     assert result.figures["real_consistency"].subjects == 6
     assert not result.warnings
+
+
+def test_a_rare_class_survives_thinning_and_the_matrix_keeps_its_order(monkeypatch):
+    monkeypatch.setattr(module, "MOST", 40)
+    kinds = np.array([0] * 150 + [1] * 10 + [2] * 150)
+    synthetic = a_set("synthetic", kinds, 9, called=kinds, column="asked_class")
+    sets = EvaluationInput(a_set("real", kinds, 1), synthetic, 0.45, training=a_set("training", kinds, 2))
+    figure = classes(sets).figures["consistency"]
+    assert figure.value == 1
+    assert figure.n == 36  # 13, 10 and 13
+    assert np.array_equal(figure.detail["confusion"], np.eye(3))
 
 
 def test_a_model_that_mixes_two_classes_up_is_found_out_with_both_in_the_matrix(tmp_path):

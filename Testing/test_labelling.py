@@ -238,10 +238,13 @@ def test_images_to_paint_are_spread_over_all_words_and_obey_what_is_asked(small)
 def test_networks_learn_a_label_that_can_be_told_by_eye_within_seconds(small, painted):
     features, names = painted[0], {4: "bone"}
     masks = np.where(features.hu > 0, np.uint8(4), np.uint8(0))
-    labeller, found = train_labeller(features, masks, names, heads=2, steps=30, widths=(16, 16, 16), device="cpu")
+    labeller, found, unseen = train_labeller(
+        features, masks, names, heads=2, steps=30, widths=(16, 16, 16), device="cpu"
+    )
     assert labeller.labels == names
     assert labeller.held_out_dice[4] > 0.9
     assert (found == 4).any()
+    assert 4 <= unseen.sum() <= 6  # two fifths of twelve
     others = draw_features(small, range(12, 18), seed=1, condition=shares(small.card, 18, 1)[12:], device="cpu")
     truth = np.where(others.hu > 0, 4, 0)
     masks, divergence, uncertainty = labeller.label(others)
@@ -257,7 +260,7 @@ def test_the_same_seed_gives_the_same_networks_which_differ_and_torch_is_left_al
     options = {"heads": 2, "steps": 3, "widths": (8, 8, 8), "device": "cpu"}
     torch.manual_seed(7)
     state = torch.get_rng_state()
-    (one, _), (two, _) = (train_labeller(features, masks, NAMES, seed=4, **options) for _ in range(2))
+    (one, *_), (two, *_) = (train_labeller(features, masks, NAMES, seed=4, **options) for _ in range(2))
     assert torch.equal(torch.get_rng_state(), state)
     for mine, other in zip(one.heads, two.heads, strict=True):
         assert all(
@@ -275,13 +278,13 @@ def test_every_image_is_held_out_once_by_five_networks(painted, monkeypatch):
         return LabelHead(network).eval()
 
     monkeypatch.setattr(ensemble, "_train_head", head)
-    labeller, _ = train_labeller(features, masks, NAMES, heads=5, steps=1, widths=(8, 8, 8), device="cpu")
+    labeller, *_ = train_labeller(features, masks, NAMES, heads=5, steps=1, widths=(8, 8, 8), device="cpu")
     held_out = np.concatenate([np.setdiff1d(np.arange(12), rows) for rows in learnt])
     assert sorted(held_out) == list(range(12))
     assert labeller.held_out_dice.keys() == NAMES.keys()
     learnt.clear()
     few = features.take(np.arange(9))
-    labeller, _ = train_labeller(few, masks[:9], NAMES, heads=2, steps=1, widths=(8, 8, 8), device="cpu")
+    labeller, *_ = train_labeller(few, masks[:9], NAMES, heads=2, steps=1, widths=(8, 8, 8), device="cpu")
     assert [len(rows) for rows in learnt] == [9, 9]
     assert labeller.held_out_dice == {}
 

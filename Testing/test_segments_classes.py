@@ -137,6 +137,17 @@ def test_ct_in_dicom_comes_in_hu_with_its_spacing_and_without_its_patients(root,
     assert made.meta.spacing_mm == pytest.approx(0.45 * 40 / 32, abs=1e-4)
 
 
+def test_slices_without_a_patient_are_told_apart_by_their_series_and_it_is_said(root, importing, scanned):
+    for file in root.rglob("I*"):
+        header = pydicom.dcmread(file)
+        header.PatientID = ""
+        header.save_as(file)
+    made, told = importing(size=40)
+    subjects = made.table["subject"]
+    assert subjects[0] == subjects[1] != subjects[2] == subjects[3]
+    assert "2 files or series count as a subject each" in told
+
+
 def test_dicom_that_is_no_ct_keeps_its_values_and_pictures_in_dicom_are_grey_levels(root, importing, scanned):
     for file in root.rglob("I*"):
         header = pydicom.dcmread(file)
@@ -184,7 +195,7 @@ def test_the_pages_of_a_tiff_are_images_of_one_subject(root, importing):
     made, told = importing()
     np.testing.assert_array_equal(made.hu, pages)
     assert len(set(made.table["subject"])) == 1
-    assert "1 file counts as a subject" in told
+    assert "1 file or series counts as a subject" in told
 
 
 def test_one_image_in_two_classes_is_refused_or_left_out_everywhere(root, importing):
@@ -269,7 +280,7 @@ def test_a_pattern_tells_persons_apart_without_naming_them(root, importing):
     assert len({first, second, other}) == 3
     assert all(name.startswith("s-") and "p0" not in name for name in made.table["subject"])
     assert "does not fit 1 image: b/other.png" in told
-    assert "1 file counts as a subject" in told
+    assert "1 file or series counts as a subject" in told
     assert (
         importing(subject_pattern=r"(?P<subject>p\d+)")[0].table["subject"].tolist() == made.table["subject"].tolist()
     )
@@ -285,6 +296,12 @@ def test_folders_of_a_split_are_no_classes_and_deeper_folders_may_only_sort(root
     made, _ = importing(levels=1)
     assert made.table["class"].tolist() == ["a"] * 4 + ["b"] * 2
     assert made.table["split"].tolist() == ["test"] * 2 + ["train"] * 2 + ["val"] * 2
+
+
+def test_a_person_in_two_parts_of_a_split_is_noticed(root, importing):
+    fill(root, ("train/a/patient1", "test/a/patient1", "test/a/patient2"))
+    made, told = importing(levels=1, subject_pattern=r"patient\d")
+    assert f"1 subjects stand in several parts of the split: {made.table['subject'][0]}" in told
 
 
 def test_no_folder_of_classes_is_refused_with_what_is_wanted(root, importing, tmp_path):

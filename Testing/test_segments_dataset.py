@@ -316,6 +316,6 @@ def test_a_reduced_set_holds_means_over_squares_and_the_label_in_their_middle(tm
     assert (small.masks[0] == 3).all()
     assert not small.masks[1].any()
     assert small.table["class"].tolist() == ["x/y", "z"]
-    with pytest.raises(InputError, match="no whole multiple of 24") as refused:
+    with pytest.raises(InputError, match="cannot be reduced to 24") as refused:
         reduce(whole, tmp_path / "other", 24)
     assert "64, 32" in refused.value.advice

@@ -264,5 +264,5 @@ def generate(
 
 
 def _require_folder(out: Path) -> None:
-    if out.suffix:
+    if out.suffix.lower() in (".nrrd", ".nii", ".gz", ".mha", ".png", ".jpg", ".npy", ".csv", ".zip"):
         raise InputError(f"{out} is no folder: images go with their table.", "Give --out a folder.")

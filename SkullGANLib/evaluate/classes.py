@@ -119,10 +119,13 @@ def class_fidelity(given: EvaluationInput) -> MetricResult:
 
 
 def _of_classes(of: EvaluatedSet, names: list[str]) -> tuple[EvaluatedSet, np.ndarray]:
-    """At most ``MOST`` segments of these classes, and the number of the class of each."""
+    """At most about ``MOST`` segments of these classes, some of each, and the number of the class of each."""
     known = classes_of(of)
     rows = np.flatnonzero(np.isin(known, names))
-    rows = rows[spread(len(rows), MOST)]
+    if len(rows) > MOST:
+        each = max(MOST // len(names), LEAST)
+        parts = [np.flatnonzero(known == name) for name in names]
+        rows = np.sort(np.concatenate([part[spread(len(part), each)] for part in parts]))
     return of.take(rows), np.searchsorted(names, known[rows])
 
 

@@ -269,6 +269,11 @@ def _trial(given: EvaluationInput, parts: Parts, task: Task) -> tuple[Trial | No
     if any(each is None for each in targets):
         return None, f"it {task.lacking}."
     strata, names = [np.asarray(task.strata(each), float) for each in targets], dict(task.names(given))
+    tested = np.flatnonzero(np.isfinite(strata[1]))
+    tested = tested[spread(len(tested), TRIED)]
+    thinned = np.full(len(strata[1]), np.nan)
+    thinned[tested] = strata[1][tested]
+    strata[1] = thinned
     counts = [{each: (of == each).sum() for each in np.unique(of[np.isfinite(of)])} for of in strata]
     known = sorted(counts[0].keys() | counts[1].keys())
     rare = [each for each in known if any(of.get(each, 0) < n for of, n in zip(counts, (LEAST, 1, LEAST), strict=True))]
@@ -280,9 +285,8 @@ def _trial(given: EvaluationInput, parts: Parts, task: Task) -> tuple[Trial | No
         mix = " of each class, in the class mix of the real ones, and some of each in the test part"
         words = f"it takes {LEAST} real and {LEAST} synthetic training segments{mix * (len(known) > 1)}{called}."
         return None, words
-    rows = np.flatnonzero(np.isfinite(strata[1]))
     words = f"{task.title}: a set has too few segments of, and this task leaves out, {listed(named)}." if named else ""
-    return Trial(task, targets, strata, rows[spread(len(rows), TRIED)], names), words
+    return Trial(task, targets, strata, np.flatnonzero(np.isfinite(strata[1])), names), words
 
 
 def _try_arms(

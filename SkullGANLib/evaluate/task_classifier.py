@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -80,8 +81,12 @@ def _log_odds(scores: torch.Tensor) -> torch.Tensor:
     """(m, k) log-odds of each class against all others, from what a softmax would turn into probabilities."""
     import torch
 
+    return torch.cat([_against_others(part) for part in scores.split(AT_ONCE)])
+
+
+def _against_others(scores: torch.Tensor) -> torch.Tensor:
     others = scores[:, None].repeat(1, scores.shape[1], 1)
-    others.diagonal(dim1=1, dim2=2).fill_(-torch.inf)
+    others.diagonal(dim1=1, dim2=2).fill_(-math.inf)
     return scores - others.logsumexp(2)
 
 

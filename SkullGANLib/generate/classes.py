@@ -121,7 +121,7 @@ def draw_between(
         (frames, size, size) float32 HU.
 
     Raises:
-        InputError: a class that the model does not know, or less than two frames.
+        InputError: a class that the model does not know or with a number, or less than two frames.
     """
     if frames < 2:
         raise InputError("A walk has at least two images.", "Ask for more frames.")
@@ -132,6 +132,8 @@ def draw_between(
         condition = np.repeat(fixed, frames, axis=0)
         if classes:
             names = classes_asked(model.card, classes, 1)
+            if len(set(names)) < len(names):
+                raise InputError("A walk passes each class once and stays in none.", "Name the classes alone.")
             ends = np.concatenate([encode(model.card.conditions, values | {CLASS: np.array([n])}) for n in names])
             place = np.linspace(0, len(ends) - 1, frames)
             before = np.minimum(place.astype(int), max(len(ends) - 2, 0))

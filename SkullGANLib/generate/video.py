@@ -35,11 +35,14 @@ def write_video(path: str | Path, hu: np.ndarray, *, window_hu: tuple[float, flo
         per_second: frames.
 
     Raises:
+        InputError: a window without width.
         ResourceError: this computer's OpenCV writes no MP4, or the disk is full.
     """
     import cv2
 
     path, (low, high) = Path(path), window_hu
+    if not low < high:
+        raise InputError(f"The window {low:g} to {high:g} HU shows nothing.", "Give the lower one first.")
     grey = np.clip((np.asarray(hu, np.float32) - low) / (high - low) * 255, 0, 255).round().astype(np.uint8)
     factor = max(1, -(-_LEAST_SIDE // min(grey.shape[1:])))
     grey = [cv2.resize(frame, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC) for frame in grey]

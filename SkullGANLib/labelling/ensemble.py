@@ -116,7 +116,7 @@ def train_labeller(
     widths: Sequence[int] = WIDTHS,
     device: str = "auto",
     progress: Progress | None = None,
-) -> tuple[Labeller, np.ndarray]:
+) -> tuple[Labeller, np.ndarray, np.ndarray]:
     """Train an ensemble on painted images, with cross-entropy and soft Dice.
 
     Each network has first weights and an order of the images of its own, and of 10 images or more leaves another fifth
@@ -136,7 +136,7 @@ def train_labeller(
 
     Returns:
         The labeller, and (n, size, size) uint8 what networks that had not seen an image find in it; where no network
-        left it out, what all find together.
+        left it out, what all find together; and (n,) bool, which images a network left out.
 
     Raises:
         InputError: no image is painted, shapes that do not fit, or masks with other values than ``labels`` has.
@@ -181,7 +181,7 @@ def train_labeller(
             found[rest] = labeller.label(features.take(rest, where))[0]
     for head in trained:
         head.cpu()
-    return labeller, found
+    return labeller, found, ~seen_by_all
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from SkullGANLib.models.folder import Model
 from SkullGANLib.models.window import exported_hu
 from SkullGANLib.progress import Progress, report
 
-_MEMORY_SHARE = 0.5  # of what is free
+_MEMORY_SHARE = 0.25  # of what is free: batches and all of them lie there at once for a while
 _PIXELS_AT_ONCE = 2**20
 
 

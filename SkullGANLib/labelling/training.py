@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from SkullGANLib.evaluate.registry import spread
 from SkullGANLib.files import check_replaceable
 from SkullGANLib.labelling.annotations import features_of, find_annotations
 from SkullGANLib.labelling.ensemble import HEADS, train_labeller, usual_steps
@@ -53,10 +54,11 @@ def train_on_painted(
     steps = steps or usual_steps(device)
     painted = find_annotations(dataset, masks=masks, names=names, label_set=label_set, with_empty=with_empty)
     features = features_of(model, dataset, painted.rows, device=device, progress=progress)
-    labeller, found = train_labeller(
+    labeller, found, unseen = train_labeller(
         features, painted.masks, painted.labels, heads=heads, steps=steps, seed=seed, device=device, progress=progress
     )
-    shown = np.unique(np.linspace(0, len(features) - 1, SHOWN).round().astype(int))
+    shown = np.flatnonzero(unseen) if unseen.any() else np.arange(len(features))
+    shown = shown[spread(len(shown), SHOWN)]
     _, divergence, _ = labeller.label(features.take(shown))
     picture = draw_samples(
         features.hu[shown],
@@ -65,7 +67,7 @@ def train_on_painted(
         divergence,
         labeller.labels,
         model.window,
-        unseen=bool(labeller.held_out_dice),
+        unseen=unseen.any(),
     )
     return save_labeller(
         out,

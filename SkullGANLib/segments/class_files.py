@@ -23,6 +23,9 @@ DICOM_SUFFIXES = (".dcm", ".ima", ".dicom")
 _GREY = 255
 _ADVICE = "Give a folder with a folder of images for each class: PNG, JPEG, TIFF, BMP, WebP or DICOM."
 
+SERIES = "series "
+"""Begins what stands for the person of a DICOM file without a patient."""
+
 
 @dataclass(frozen=True)
 class ClassFile:
@@ -175,7 +178,7 @@ def _slices(file: Path) -> list[ClassImage]:
     elif first.modality != "MR" and values.min() >= 0 and values.max() <= _GREY:  # a picture in a DICOM file
         scale, values = "grey", values.astype(np.uint8)
     spacing = float(np.mean(first.pixel_spacing_mm)) or None
-    person = _patient(file) or first.series_uid
+    person = _patient(file) or f"{SERIES}{first.series_uid}"
     return [ClassImage(image, scale, "", spacing, person) for image in values]
 
 

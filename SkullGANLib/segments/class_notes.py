@@ -125,8 +125,8 @@ def _subjects(alone: int) -> Sequence[str]:
     if not alone:
         return []
     return [
-        f"{counted(alone, 'file counts as a subject', 'files count as a subject each')}, as nothing says who is "
-        "shown: a split is then by image. Say it with --subjects or --subject-pattern."
+        f"{counted(alone, 'file or series counts as a subject', 'files or series count as a subject each')}, since "
+        "nothing says who is shown: a split is then by image. Say it with --subjects or --subject-pattern."
     ]
 
 

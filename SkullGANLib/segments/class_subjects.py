@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from SkullGANLib.errors import FormatError, InputError
+from SkullGANLib.segments.class_files import SERIES
 from SkullGANLib.segments.class_notes import counted
 from SkullGANLib.segments.pairs_layouts import few
 from SkullGANLib.segments.privacy import refuse_patient_data
@@ -24,7 +25,7 @@ class Subjects:
     file; else each file is a person of its own. Neither path nor patient can be found in a pseudonym that is made.
 
     Attributes:
-        alone: files that count as a person of their own.
+        alone: files, or series of DICOM slices, that count as a person of their own.
     """
 
     def __init__(self, names: Sequence[str], table: str | Path | None = None, pattern: str | None = None) -> None:
@@ -55,7 +56,7 @@ class Subjects:
 
         Args:
             name: path of its file.
-            person: what DICOM tells patients apart by, or empty.
+            person: the patient of a DICOM file; where it names none, ``SERIES`` and the series; or empty.
             digest: hexadecimal hash of its content.
         """
         if self._listed is not None:
@@ -64,7 +65,7 @@ class Subjects:
             key = ("pattern", self._matched[name])
         else:
             key = ("patient", person) if person else ("file", name)
-            self.alone += not person and key not in self._named
+            self.alone += (not person or person.startswith(SERIES)) and key not in self._named
         return self._named.setdefault(key, f"s-{digest[:_DIGITS]}")
 
     def split(self, name: str) -> str:

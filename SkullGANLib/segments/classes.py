@@ -28,6 +28,7 @@ from SkullGANLib.segments.meta import META_FILE, Kind
 from SkullGANLib.segments.pairs_layouts import few
 from SkullGANLib.segments.photographs import centred_square
 from SkullGANLib.segments.privacy import refuse_patient_data
+from SkullGANLib.segments.splits import subjects_in_several_parts
 
 AIR_HU = -1000.0
 WHITE = 255
@@ -120,6 +121,8 @@ def import_classes(
         kept = _without_copies(rows, duplicates)
         table = {name: [getattr(rows[k], name) for k in kept] for name in ("subject", "split")}
         table[CLASS] = [rows[k].file.class_name for k in kept]
+        if both := subjects_in_several_parts({name: np.asarray(table[name]) for name in table}):
+            warnings.warn(f"{len(both)} subjects stand in several parts of the split: {few(both)}.", stacklevel=2)
         counts = dict.fromkeys((file.class_name for file in files), 0) | Counter(table[CLASS])
         windowed = window_hu is not None
         for sentence in notes.sentences(counts, people.alone, windowed=windowed, hu_offset=hu_offset):

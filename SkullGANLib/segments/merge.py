@@ -53,7 +53,7 @@ def merge(
             facts[name] = None
     shared = set.intersection(*(set(dataset.label_sets) for dataset in datasets))
     for name in sorted(shared):
-        if len({tuple(meta.labels.get(name, {}).items()) for meta in metas}) > 1:
+        if any(meta.labels.get(name, {}) != metas[0].labels.get(name, {}) for meta in metas):
             raise InputError(f"The labels {name} do not mean the same in all.", "Number and name them alike first.")
     facts["labels"] = {name: names for name, names in metas[0].labels.items() if name in shared}
     label_parts = {name: [dataset.label_sets[name] for dataset in datasets] for name in sorted(shared)}

@@ -34,13 +34,13 @@ def reduce(
         progress: told the segments done.
 
     Raises:
-        InputError: no whole multiple, or a folder that may not be replaced.
+        InputError: no whole multiple or too few pixels, or a folder that may not be replaced.
     """
     whole = dataset.meta.size
-    if size < 1 or size >= whole or whole % size:
+    if size < SMALLEST_PX or size >= whole or whole % size:
         sizes = [whole // k for k in range(2, whole // SMALLEST_PX + 1) if whole % k == 0]
         advice = f"Choose one of: {', '.join(map(str, sizes))}." if sizes else "Choose another data set."
-        raise InputError(f"{whole} pixels are no whole multiple of {size}.", advice)
+        raise InputError(f"{whole} pixels cannot be reduced to {size}.", advice)
     check_replaceable(path, overwrite=overwrite, marker=META_FILE)
     side = whole // size
     hu = np.empty((len(dataset), size, size), dataset.hu.dtype)

@@ -92,7 +92,7 @@ def main() -> None:
     rows = np.flatnonzero(known)
     steps = given.steps or usual_steps(given.device)
     begin = time.perf_counter()
-    labeller, _ = train_labeller(
+    labeller, *_ = train_labeller(
         features.take(rows),
         painted[rows],
         TISSUE_LABELS,
