@@ -1,6 +1,7 @@
 """What ``skullgan info`` says of models, runs and volumes; scans and data sets are in test_ct_io."""
 
 import json
+import shutil
 
 import pytest
 from click.testing import CliRunner
@@ -19,7 +20,7 @@ def info(*words, fails=False):
 def test_a_shipped_model_is_known_by_its_name_alone(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = info("phantom")
-    assert "pixels of 0.45 mm" in text
+    assert "128 x 128 pixels of 0.45 mm" in text
     assert "region parietal, temporal" in text
     assert "0 to 3000 HU" in text
     assert "96 subjects" in text
@@ -42,6 +43,19 @@ def test_a_run_tells_its_last_figures_and_that_it_has_no_model_yet(tmp_path):
     assert "recommended-XS" in text
     assert "images 128" in text
     assert "No model has been saved yet" in text
+
+
+def test_a_run_that_still_grows_tells_its_stages_and_is_no_model_yet(tmp_path):
+    folder = tmp_path / "stage-016"
+    folder.mkdir()
+    write_json(folder / "options.json", {"options": {"preset": "style-small", "data": ["segments"]}})
+    text = info(tmp_path)
+    assert "Training run" in text
+    assert "stage-016  no model yet" in text
+    shutil.copytree(shipped_models()["phantom-small"], folder / "model")
+    assert "images seen" in info(tmp_path)
+    result = CliRunner().invoke(skullgan, ["generate", "--model", str(tmp_path), "--out", str(tmp_path / "out")])
+    assert "smaller sizes lie inside: stage-016" in result.output
 
 
 def test_a_folder_of_volumes_tells_its_files_and_the_model_that_drew_them(tmp_path):

@@ -224,6 +224,22 @@ def test_segments_of_tested_subjects_in_the_other_set_are_left_out(tmp_path):
     assert "27 synthetic segments are of subjects held out" in result.warnings[0]
 
 
+def test_training_segments_that_are_all_of_tested_subjects_are_nothing_to_learn_from(tmp_path):
+    sets = given(tmp_path)
+    sets.training.table["subject"][:] = sets.real.subjects[0]
+    parts, result = downstream._parts(sets)
+    assert parts is None
+    assert "all subjects of the training part are in the test part" in result.left_out[0]
+
+
+def test_segments_without_a_class_are_left_out_and_counted(tmp_path):
+    named = np.where(np.arange(120) % 5 == 4, "", classes(120))
+    real = dataset(tmp_path / "real", 120, 0, **{"class": named})
+    synthetic = dataset(tmp_path / "synthetic", 90, 1, kind="synthetic", asked_class=classes(90))
+    result = try_tasks(prepare_input(real, synthetic)[0], [TASKS["class"]], Settings(1, 10))
+    assert "24 real training segments have none" in " ".join(result.warnings)
+
+
 def test_five_tasks_stand_in_two_rows(tmp_path):
     detail = {"real": 200, "synthetic": 200, "trainings": [0.9, 0.95]}
     figures = {
@@ -253,7 +269,7 @@ def test_classification_is_tried_on_the_command_line_with_several_sets(tmp_path)
     result = run("classify", *sets, "--steps", 20, "--seeds", 2, "--seed", 5, "--out", out)
     assert result.exit_code == 0, result.output
     assert "Classes: AUC on 36 segments of 3 held-out subjects, 0.5 by chance" in result.output
-    assert "Note: Each arm is learnt 2 times only" in result.output
+    assert "Note: Each arm is learnt twice only" in result.output
     assert "Left out: The task 'Temporal or parietal bone' is not tried" in result.output
     found = json.loads((out / "downstream.json").read_text(encoding="utf-8"))
     assert found["seeds"] == [5, 6]

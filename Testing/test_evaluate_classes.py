@@ -94,6 +94,11 @@ def test_sets_without_classes_have_no_figures_and_too_few_are_named():
     plain = EvaluatedSet("synthetic", images([0, 1], 9), "x", {}, kind="synthetic")
     nothing = classes(EvaluationInput(a_set("real", np.array([0, 1]), 1), plain, 0.45))
     assert not nothing.figures
-    assert not nothing.left_out
+    assert "the synthetic set has no classes, in the column asked_class" in nothing.left_out[0]
+    real = EvaluatedSet("real", images([0, 1], 1), "y", {}, kind="real")
+    assert not classes(EvaluationInput(real, plain, 0.45)).left_out
+    other = a_set("synthetic", np.array([2, 2]), 9)
+    said = classes(EvaluationInput(a_set("real", np.array([0, 1]), 1), other, 0.45)).left_out[0]
+    assert "real ones are ear/left, ear/right, synthetic ones nöse" in said
     few = classes(EvaluationInput(a_set("real", np.array([0, 1]), 1), a_set("synthetic", np.array([0, 1]), 9), 0.45))
     assert "two classes" in few.left_out[0]

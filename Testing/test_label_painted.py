@@ -12,6 +12,7 @@ from test_labelling import NAMES, NETWORKS, bright, shares, tiny
 
 from SkullGANLib.cli import label as command
 from SkullGANLib.cli.main import skullgan
+from SkullGANLib.ct.label_names import parse_names
 from SkullGANLib.errors import Cancelled, FormatError, InputError
 from SkullGANLib.generate.classes import towards_middle
 from SkullGANLib.generate.export import write_segments
@@ -255,6 +256,14 @@ def test_labelled_images_are_drawn_towards_the_middle_of_their_class(model, imag
     nearer = towards_middle(model, 0.5)
     hu = generate_segments(nearer, 3, seed=0, condition=condition, precision="float32", device="cpu")
     np.testing.assert_array_equal(made.hu, hu)
+
+
+def test_a_name_that_no_label_set_can_have_is_refused_before_training(images, tmp_path):
+    path = stack(tmp_path / "painted.nrrd", bright(images.hu))
+    with pytest.raises(InputError, match="cannot name a label set"):
+        find_annotations(images, masks=path, names=NAMES, label_set="Knochen")
+    with pytest.raises(InputError, match="Two values are named bone"):
+        parse_names("1=bone,4=bone")
 
 
 def test_words_of_the_command_line_that_fit_nothing_are_refused(tmp_path):

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import os
 import warnings
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -164,6 +166,45 @@ def test_dicom_that_is_no_ct_keeps_its_values_and_pictures_in_dicom_are_grey_lev
     made, _ = importing(size=40)
     np.testing.assert_array_equal(made.hu, scanned % 256)
     assert made.meta.kind == "pictures"
+
+
+@pytest.mark.parametrize("modality", ["CT", "DX"])
+def test_low_values_that_a_file_shows_white_are_turned_round_unless_they_are_hu(root, importing, scanned, modality):
+    for k, file in enumerate(sorted(root.rglob("I*"))):
+        header = pydicom.dcmread(file)
+        header.PhotometricInterpretation = "MONOCHROME1" if k < 2 else "MONOCHROME2"
+        header.Modality = modality
+        if modality == "DX":
+            header.RescaleIntercept = 0
+            header.PixelData = (scanned[k] % 256).astype(np.int16).tobytes()
+        header.save_as(file)
+    made, told = importing(size=40)
+    expected = scanned if modality == "CT" else np.concatenate([255 - scanned[:2] % 256, scanned[2:] % 256])
+    np.testing.assert_array_equal(made.hu, expected)
+    assert ("2 images show low values white" in told) == (modality == "DX")
+
+
+def test_hu_and_values_that_are_none_are_no_set(root, importing, scanned):
+    header = pydicom.dcmread(root / "b" / "I3")
+    header.Modality = "MR"
+    header.save_as(root / "b" / "I3")
+    with pytest.raises(InputError, match="no common scale"):
+        importing(size=40)
+
+
+def test_a_folder_that_may_not_be_read_is_named(root, importing, monkeypatch):
+    fill(root)
+    scan = os.scandir
+
+    def closed(path):
+        if str(path).endswith("b"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    made, told = importing()
+    assert set(made.table["class"]) == {"a"}
+    assert "Folders that may not be read are left out: b." in told
 
 
 def test_colour_becomes_grey_and_it_is_said(root, importing):
@@ -366,6 +407,18 @@ def test_classes_are_read_from_a_table(call, tmp_path):
     assert len(SegmentDataset.open("ones")) == 3
     table(tmp_path / "b.csv", ("index", "class"), (0, "x"))
     assert "1 rows for 8 segments" in call("classes", "set", "--from", "b.csv", "--overwrite", fails=True)
+    Path("c.csv").write_text("index;class\n0;x\n")
+    assert "separated by commas" in call("classes", "set", "--from", "c.csv", "--overwrite", fails=True)
+
+
+def test_a_set_without_classes_names_the_columns_that_it_has(call):
+    assert "--by region,side" in call("filter", "set", "some", "--class", "x", fails=True)
+    made = SegmentDataset.open("set")
+    SegmentDataset.create("drawn", made.hu, {"asked_class": np.repeat(["a", "b"], 4)}, kind="synthetic")
+    assert "--by asked_class" in call("filter", "drawn", "some", "--class", "a", fails=True)
+    call("classes", "drawn", "--by", "asked_class")
+    call("filter", "drawn", "some", "--class", "a")
+    assert len(SegmentDataset.open("some")) == 4
 
 
 @pytest.mark.parametrize(
@@ -378,6 +431,9 @@ def test_classes_are_read_from_a_table(call, tmp_path):
         (["--by", "region", "--rename", "temporel=b"], "mean temporal"),
         (["--by", "region", "--rename", "temporal"], "does not rename"),
         ([], "--by, --from or --rename"),
+        (["--by", "region", "--from", "a.csv"], "not both"),
+        (["--by", "region,region"], "each column once"),
+        (["--by", "region", "--rename", "temporal=a", "--rename", "temporal=b"], "two names"),
     ],
 )
 def test_classes_that_cannot_be_made_are_refused(call, words, said):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from SkullGANLib.errors import FormatError, InputError
+from SkullGANLib.segments import class_names
 from SkullGANLib.segments.dataset import SegmentDataset
 from SkullGANLib.segments.merge import merge
 from SkullGANLib.segments.reduce import reduce
@@ -243,13 +244,31 @@ def test_merging_keeps_order_sources_and_shared_masks(tmp_path):
     ones = np.ones((6, 32, 32), np.uint8)
     one = make(tmp_path / "one", masks={"tissues": ones, "sutures": ones}, sources=["s-1"], seed=1)
     other = make(tmp_path / "other", hu=some_hu(6, np.float32), masks=2 * ones, sources=["s-1", "s-2"], seed=2)
-    both = merge([one, other], tmp_path / "both").verify()
+    with pytest.warns(UserWarning, match="left out: sutures"):
+        both = merge([one, other], tmp_path / "both").verify()
     np.testing.assert_array_equal(both.hu, np.concatenate([one.hu, other.hu]))
     np.testing.assert_array_equal(both.masks, np.concatenate([ones, 2 * ones]))
     assert list(both.label_sets) == ["tissues"]
     assert both.meta.sources == ["s-1", "s-2"]
     assert both.meta.seed is None
     assert both.meta.counts == {"segments": 12, "subjects": 3}
+
+
+def test_what_merging_makes_odd_is_said(tmp_path):
+    one = make(tmp_path / "one")
+    class_names.classes_by(one, ["side"])
+    with pytest.warns(UserWarning, match="given twice"):
+        merge([one, one], tmp_path / "twice")
+    with pytest.warns(UserWarning, match="6 segments are of sets without classes"):
+        merge([one, make(tmp_path / "other", hu=some_hu(6, np.float32))], tmp_path / "both")
+
+
+def test_label_maps_numbered_in_another_order_mean_the_same(tmp_path):
+    ones = np.ones((6, 32, 32), np.uint8)
+    names = {1: "bone", 2: "brain"}
+    one = make(tmp_path / "one", masks={"parts": ones}, labels={"parts": names})
+    other = make(tmp_path / "other", masks={"parts": ones}, labels={"parts": dict(reversed(names.items()))})
+    assert merge([one, other], tmp_path / "both").labels("parts") == names
 
 
 def test_merging_sets_that_differ_is_refused(tmp_path):

@@ -306,6 +306,29 @@ def test_a_description_of_another_length_is_refused(classed, tmp_path):
     assert "144 features" in train(classed, tmp_path / "run", fails=True, more=["network.description=100"])
 
 
+def test_images_without_a_class_and_sets_without_classes_are_said(classed, tmp_path):
+    some = SegmentDataset.open(classed)
+    names = np.where(np.arange(70) % 7 == 0, "", some.table["class"])
+    SegmentDataset.create(tmp_path / "set", np.asarray(some.hu), {"class": names}, kind="real")
+    with pytest.warns(UserWarning, match="10 of 70 training segments have no class"):
+        TrainingData([tmp_path / "set"], conditions=["class"])
+    SegmentDataset.create(tmp_path / "plain", np.asarray(some.hu), {}, kind="real")
+    assert "have no classes" in train(tmp_path / "plain", tmp_path / "run", images=8, more=["network.size=16"])
+
+
+def test_a_size_that_does_not_fit_is_refused_by_the_size_of_the_model(classed, tmp_path):
+    said = train(classed, tmp_path / "run", fails=True, more=["network.size=64"])
+    assert "makes images of 64 pixels, of which the data's 32" in said
+
+
+def test_another_training_set_is_refused_in_words(small_run, classed, tmp_path):
+    some = SegmentDataset.open(classed)
+    table = {"class": some.table["class"], "subject": some.table["subject"]}
+    SegmentDataset.create(tmp_path / "set", np.asarray(some.hu)[:, ::-1], table, kind="real")
+    said = train(tmp_path / "set", small_run, images=32, fails=True, more=["network.size=16"])
+    assert "other options: another training set." in said
+
+
 def test_rare_classes_are_drawn_more_often_and_nothing_is_mirrored_to_a_side_without_name(classed):
     def shares(balance):
         data = TrainingData([classed], conditions=("class",), balance=balance)

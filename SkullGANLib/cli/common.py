@@ -119,6 +119,21 @@ def numbers(text: str, kind: type, option: str) -> tuple:
     return values
 
 
+class FloatRange(click.FloatRange):
+    """A range of numbers to which ``nan`` does not belong."""
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number.
+
+        Raises:
+            BadParameter: it is none, or outside.
+        """
+        number = super().convert(value, param, ctx)
+        if number != number:
+            self.fail(f"{value!r} is no number.", param, ctx)
+        return number
+
+
 def copies_option(words: str) -> Callable:
     """``--copies``: what to do about segments that are copies of training segments, explained by ``words``."""
     choices = click.Choice(["refuse", "drop", "keep"])
@@ -138,7 +153,7 @@ def truncation_options(function: Callable) -> Callable:
         "--truncation",
         default=1.0,
         show_default=True,
-        type=click.FloatRange(0, 1),
+        type=FloatRange(0, 1),
         help="Of a model with classes: less than 1 draws images towards the middle of their class, with less variety.",
     )(function)
 
@@ -193,7 +208,7 @@ def command(function: Callable) -> Callable:
 def _os_advice(error: OSError) -> str:
     import errno
 
-    if error.errno == errno.ENOSPC:
+    if error.errno in (errno.ENOSPC, errno.EFBIG):
         return "Free some disk space and run the same command again."
     return "Check that the path exists and that you may read and write there."
 

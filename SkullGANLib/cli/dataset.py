@@ -122,7 +122,7 @@ def merge(inputs: tuple[Path, ...], output: Path, kind: str | None, overwrite: b
     sets = [SegmentDataset.open(path) for path in inputs]
     merged = merge_datasets(sets, output, kind=kind, overwrite=overwrite, progress=progress)
     progress.result(dataset=str(output), segments=len(merged))
-    click.echo(f"Merged {len(sets)} data sets into {output}: {summary(merged)}.")
+    click.echo(f"Merged {len(sets)} data set{'s' * (len(sets) > 1)} into {output}: {summary(merged)}.")
 
 
 @dataset.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import click
@@ -12,6 +13,7 @@ from SkullGANLib.progress import Progress
 
 KINDS = click.Choice(["real", "synthetic", "artificial", "phantom", "pictures"])
 
+SHOWN = 40  # classes; the rest is counted
 path_ = click.Path(path_type=Path)
 
 
@@ -105,8 +107,10 @@ def classes(
     from SkullGANLib.segments import class_names
     from SkullGANLib.segments.dataset import SegmentDataset
 
-    if (by is not None and table is not None) or not (by or table or rename):
-        raise InputError("Classes are made of columns or read from a table.", "Give --by, --from or --rename.")
+    if by is not None and table is not None:
+        raise InputError("Classes are made of columns or read from a table.", "Give --by or --from, not both.")
+    if not (by or table or rename):
+        raise InputError("Nothing says what the classes are.", "Give --by, --from or --rename.")
     opened, names = SegmentDataset.open(path), class_names.parse_renaming(rename)
     if by:
         columns = [name.strip() for name in by.split(",")]
@@ -121,5 +125,8 @@ def classes(
 
 
 def _listed(counts: dict[str, int]) -> str:
-    lines = [f"  {'without a class' if name == '-' else name}  {n}" for name, n in counts.items()]
+    shown = dict(itertools.islice(counts.items(), SHOWN))
+    lines = [f"  {'without a class' if name == '-' else name}  {n}" for name, n in shown.items()]
+    if len(counts) > SHOWN:
+        lines.append(f"  and {len(counts) - SHOWN} more classes")
     return "\n".join(lines)

@@ -8,6 +8,7 @@ from typing import Any
 
 from SkullGANLib.files import read_document, read_json
 from SkullGANLib.models.card import CARD_FILE, Category, ModelCard, load_card, model_folder
+from SkullGANLib.words import few
 
 RUN_FILE, VOLUMES_FILE, LABELLER_FILE = "options.json", "volumes.json", "labeller.json"
 _LISTED = 12  # labels or files; the rest is counted
@@ -15,7 +16,7 @@ _LISTED = 12  # labels or files; the rest is counted
 
 def is_model(path: Path) -> bool:
     """Whether the folder is a model or a training run, which may have no model yet."""
-    return (model_folder(path) / CARD_FILE).is_file() or (path / RUN_FILE).is_file()
+    return (model_folder(path) / CARD_FILE).is_file() or (path / RUN_FILE).is_file() or bool(_stages(path))
 
 
 def model_facts(path: Path) -> dict[str, Any]:
@@ -25,11 +26,18 @@ def model_facts(path: Path) -> dict[str, Any]:
         FormatError: a damaged card, or a newer one.
     """
     folder, facts = model_folder(path), {"path": str(path), "kind": "model"}
+    if stages := _stages(path):
+        facts |= {"kind": "run", "stages": [model_facts(stage) for stage in stages]}
     if (folder / CARD_FILE).is_file():
         facts |= _card_facts(load_card(folder))
     if (path / RUN_FILE).is_file():
         facts |= {"kind": "run", "run": _run_facts(path)}
     return facts
+
+
+def _stages(path: Path) -> list[Path]:
+    """The runs of smaller sizes within a run that grows."""
+    return sorted(each.parent for each in path.glob(f"stage-*/{RUN_FILE}"))
 
 
 def _card_facts(card: ModelCard) -> dict[str, Any]:
@@ -39,7 +47,7 @@ def _card_facts(card: ModelCard) -> dict[str, Any]:
     }
     return {
         "family": card.family,
-        "network": card.network,
+        "network": card.network | _size(card),
         "spacing_mm": card.spacing_mm,
         "window_hu": [card.window.minimum_hu, card.window.maximum_hu],
         "background_hu": card.background_hu,
@@ -53,6 +61,14 @@ def _card_facts(card: ModelCard) -> dict[str, Any]:
         "licence": card.licence,
         "sha256": card.sha256,
     }
+
+
+def _size(card: ModelCard) -> dict[str, int]:
+    """Pixels of the images, where the network's options say it by other numbers."""
+    from SkullGANLib.models.registry import get_family
+
+    family = get_family(card.family)
+    return {} if family.volumes else {"size": family.network(**card.network).size}
 
 
 def _run_facts(path: Path) -> dict[str, Any]:
@@ -69,14 +85,16 @@ def _run_facts(path: Path) -> dict[str, Any]:
 
 def model_text(facts: Mapping[str, Any]) -> str:
     """The same for people."""
-    lines = [f"{'Training run' if 'run' in facts else 'Model'} {facts['path']}"]
+    lines = [f"{'Model' if facts['kind'] == 'model' else 'Training run'} {facts['path']}"]
     if run := facts.get("run"):
-        lines += _line("preset", run["preset"]) + _line("data", run["data"])
+        lines += _line("preset", run["preset"]) + _line("data", ", ".join(run["data"] or ()))
         last = {key: value for key, value in run["last"].items() if isinstance(value, (int, float))}
         lines += _line("last line", ", ".join(f"{key} {value:.4g}" for key, value in last.items()))
-    if "network" not in facts:
-        return "\n".join([*lines, "  No model has been saved yet."])
-    return "\n".join(lines + _card_lines(facts))
+    lines += _card_lines(facts) if "network" in facts else ["  No model has been saved yet."]
+    for stage in facts.get("stages", ()):
+        seen = f"{stage['images_seen']:,} images seen" if "images_seen" in stage else "no model yet"
+        lines += _line(Path(stage["path"]).name, seen)
+    return "\n".join(lines)
 
 
 def _card_lines(facts: Mapping[str, Any]) -> list[str]:
@@ -93,7 +111,7 @@ def _card_lines(facts: Mapping[str, Any]) -> list[str]:
     return [
         *_line("family", facts["family"]),
         *_line("draws", drawn),
-        *_line("labels", _listed([f"{n} {name}" for n, name in enumerate(network.get("labels", ()), 1)])),
+        *_line("labels", few([f"{n} {name}" for n, name in enumerate(network.get("labels", ()), 1)], _LISTED)),
         *_line("window", f"{low:g} to {high:g} HU, background {facts['background_hu']:g} HU"),
         *_line("asked for", "; ".join(f"{name} {_range(values)}" for name, values in facts["conditions"].items())),
         *_line("trained", ", ".join([*kinds, *data, f"{facts['images_seen']:,} images seen"])),
@@ -122,7 +140,7 @@ def volumes_text(facts: Mapping[str, Any]) -> str:
     told = ("path", "format", "version", "kind", "files", "notes")
     others = {k: v for k, v in facts.items() if k not in told and isinstance(v, (str, int, float))}
     lines = [line for name, value in others.items() for line in _line(name.replace("_", " "), value)]
-    return "\n".join([f"Synthetic volumes {facts['path']}", *_line("files", _listed(files)), *lines])
+    return "\n".join([f"Synthetic volumes {facts['path']}", *_line("files", few(files, _LISTED)), *lines])
 
 
 def labeller_facts(path: Path) -> dict[str, Any]:
@@ -148,7 +166,7 @@ def labeller_text(facts: Mapping[str, Any]) -> str:
         [
             f"Labelling networks {facts['path']}",
             *_line("networks", f"{len(facts['sha256'])} of {facts['steps']:,} steps"),
-            *_line("labels", f"{_listed(labels)}, written as {facts['label_set']}"),
+            *_line("labels", f"{few(labels, _LISTED)}, written as {facts['label_set']}"),
             *_line("painted", f"{facts['annotated']} images"),
             *_line("model", f"family {facts['family']}, {facts['model_hash'][:12]}"),
         ]
@@ -159,11 +177,6 @@ def _range(values: list[Any]) -> str:
     if len(values) == 3 and not isinstance(values[0], str):
         return f"{values[0]:.4g} to {values[1]:.4g} {values[2]}".rstrip()
     return ", ".join(values)
-
-
-def _listed(words: list[str]) -> str:
-    rest = len(words) - _LISTED
-    return ", ".join(words[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _line(name: str, value: Any) -> list[str]:

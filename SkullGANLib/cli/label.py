@@ -193,7 +193,7 @@ def train(
     "--drop",
     default=DROP,
     show_default=True,
-    type=click.FloatRange(0, 0.9),
+    type=common.FloatRange(0, 0.9),
     help="Share of the images drawn that is left out, the most uncertain ones.",
 )
 @_conditions("See skullgan generate; may be repeated.  [default: as in the training set]")

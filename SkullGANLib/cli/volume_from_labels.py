@@ -27,7 +27,7 @@ FORMATS = ("nrrd", "nii.gz", "mha")
 @click.option("--count", default=1, show_default=True, type=click.IntRange(1), help="CT volumes of the same labels.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the first one's noise.")
 @click.option(
-    "--smooth-mm", default=1.5, show_default=True, type=click.FloatRange(0), help="How far texture goes across slices."
+    "--smooth-mm", default=1.5, show_default=True, type=common.FloatRange(0), help="How far texture goes across slices."
 )
 @click.option("--format", "file_format", type=click.Choice(FORMATS), default="nrrd", show_default=True)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")

@@ -26,7 +26,7 @@ from SkullGANLib.progress import Progress
     help="Class to pass; several in their order, one to stay in it, all for every one.",
 )
 @click.option("--frames", default=120, show_default=True, type=click.IntRange(2), help="Images of the video.")
-@click.option("--per-second", default=20.0, show_default=True, type=click.FloatRange(0.5, 60), help="Frames.")
+@click.option("--per-second", default=20.0, show_default=True, type=common.FloatRange(0.5, 60), help="Frames.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1), help="Of the walk.")
 @click.option("--window-hu", nargs=2, type=float, help="HU shown black and white.  [default: the model's window]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")

@@ -122,7 +122,7 @@ def parse_names(text: str) -> dict[int, str]:
     """``1=outer table,2=diploe,3=`` as value to name; an empty name stands for a value that is no label.
 
     Raises:
-        InputError: it does not read like that, or names a value twice.
+        InputError: it does not read like that, or names a value or a label twice.
     """
     names: dict[int, str] = {}
     for part in text.split(","):
@@ -131,6 +131,8 @@ def parse_names(text: str) -> dict[int, str]:
             raise InputError(f"{part.strip()!r} does not name a label.", "Write value=name, as in 1=outer table.")
         if int(value) in names:
             raise InputError(f"The value {int(value)} is named twice.", "Give each value one name.")
+        if name.strip() in {*names.values()} - {""}:
+            raise InputError(f"Two values are named {name.strip()}.", "Give each label a name of its own.")
         names[int(value)] = name.strip()
     return names
 

@@ -17,6 +17,7 @@ from SkullGANLib.evaluate.plots import new_figure, save_figure
 from SkullGANLib.evaluate.registry import EvaluatedSet, EvaluationInput, MetricResult, metric, picture, spread
 from SkullGANLib.evaluate.task_classifier import classify
 from SkullGANLib.progress import report
+from SkullGANLib.words import few
 
 REPEATS = 100
 LOW_CEILING = 0.8
@@ -67,10 +68,8 @@ def classes(given: EvaluationInput) -> MetricResult:
     """How often a classifier of real training segments takes a synthetic one for the class it was asked to be."""
     result, names = MetricResult(), shared_classes(given)
     if len(names) < 2:
-        if classes_of(given.synthetic) is not None:
-            result.left_out.append(
-                f"Class consistency: it takes two classes with {LEAST} real, held-out and synthetic segments each."
-            )
+        if why := _too_few_classes(given):
+            result.left_out.append(f"Class consistency: {why}")
         return result
     training, where = _of_classes(given.training, names)
     asked = {each.name: _of_classes(each, names) for each in given.sets}
@@ -116,6 +115,22 @@ def class_fidelity(given: EvaluationInput) -> MetricResult:
     worst = max(result.figures.values(), key=lambda figure: np.nan if figure.value is None else figure.value)
     result.figures["worst_distance"] = worst.model_copy(deep=True)
     return result
+
+
+def _too_few_classes(given: EvaluationInput) -> str:
+    """Why less than two classes can be compared; nothing where no set has any."""
+    sets = {each.name: classes_of(each) for each in given.sets}
+    without = [name for name, each in sets.items() if each is None]
+    if len(without) == len(sets):
+        return ""
+    if without:
+        column = f"{ASKED}class" if "synthetic" in without else "class"
+        return f"the {without[0]} set has no classes, in the column {column}."
+    real, drawn = (sorted({*each} - {""}) for each in sets.values())
+    shared = [name for name in real if name in drawn]
+    if len(shared) < 2:
+        return f"the sets share fewer than two classes: real ones are {few(real)}, synthetic ones {few(drawn)}."
+    return f"it takes two classes with {LEAST} real, held-out and synthetic segments each."
 
 
 def _of_classes(of: EvaluatedSet, names: list[str]) -> tuple[EvaluatedSet, np.ndarray]:

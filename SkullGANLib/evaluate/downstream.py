@@ -14,9 +14,10 @@ from SkullGANLib.evaluate.bootstrap import Resampling, figure_of, resampling_of
 from SkullGANLib.evaluate.convolutions import check_size
 from SkullGANLib.evaluate.downstream_plot import draw_arms
 from SkullGANLib.evaluate.registry import EvaluatedSet, EvaluationInput, Figure, MetricResult, metric, picture, spread
-from SkullGANLib.evaluate.tasks import TASKS, Score, Task, listed
+from SkullGANLib.evaluate.tasks import TASKS, Score, Task
 from SkullGANLib.progress import report
 from SkullGANLib.segments.splits import split_by_subject
+from SkullGANLib.words import few
 
 SEEDS = 3
 MOST, LEAST, TRIED = 500, 20, 1000
@@ -220,6 +221,12 @@ def _parts(given: EvaluationInput) -> tuple[Parts | None, MetricResult]:
             result.warnings.append(
                 f"Downstream use: {(~apart).sum()} training segments are of subjects of the real set and are left out."
             )
+        if not apart.any():
+            result.left_out.append(
+                "Downstream use is not tried: all subjects of the training part are in the test part, too. Split again "
+                "with skullgan dataset split --by subject."
+            )
+            return None, result
         training = given.training if apart.all() else given.training.take(np.flatnonzero(apart))
         return Parts(training, given.real, _apart(given.synthetic, given.real, result)), result
     if len(np.unique(subjects)) < LEAST_SUBJECTS:
@@ -230,8 +237,9 @@ def _parts(given: EvaluationInput) -> tuple[Parts | None, MetricResult]:
     part = split_by_subject(subjects, {"train": 1 - TEST_SHARE, "test": TEST_SHARE}, given.seed)
     training, test = (given.real.take(np.flatnonzero(part == each)) for each in ("train", "test"))
     result.warnings.append(
-        "Downstream use: the real set is not split, so some of its subjects were held out for the trial. If the model "
-        "was trained on them, the arms with synthetic segments are flattered."
+        "Downstream use: the real set has not both a part train and a part test, so some of its subjects were held out "
+        "for the trial, whatever part they are of. If the model was trained on them, the arms with synthetic segments "
+        "are flattered."
     )
     return Parts(training, test, _apart(given.synthetic, test, result)), result
 
@@ -269,6 +277,7 @@ def _trial(given: EvaluationInput, parts: Parts, task: Task) -> tuple[Trial | No
     if any(each is None for each in targets):
         return None, f"it {task.lacking}."
     strata, names = [np.asarray(task.strata(each), float) for each in targets], dict(task.names(given))
+    untold = int((~np.isfinite(strata[0])).sum()) if task.name == "class" else 0
     tested = np.flatnonzero(np.isfinite(strata[1]))
     tested = tested[spread(len(tested), TRIED)]
     thinned = np.full(len(strata[1]), np.nan)
@@ -280,12 +289,14 @@ def _trial(given: EvaluationInput, parts: Parts, task: Task) -> tuple[Trial | No
     strata = [np.where(np.isin(each, rare), np.nan, each) for each in strata]
     chosen = choose_arms(strata[0], strata[2], parts.training.subjects, np.random.default_rng(given.seed))
     named = [str(names[each]) for each in rare if each in names]
-    called = f" (too few: {listed(named)})" if named and len(known) > 1 else ""
+    called = f" (too few: {few(named)})" if named and len(known) > 1 else ""
     if chosen is None or len(known) - len(rare) < min(2, len(known)):
         mix = " of each class, in the class mix of the real ones, and some of each in the test part"
         words = f"it takes {LEAST} real and {LEAST} synthetic training segments{mix * (len(known) > 1)}{called}."
         return None, words
-    words = f"{task.title}: a set has too few segments of, and this task leaves out, {listed(named)}." if named else ""
+    words = f"{task.title}: a set has too few segments of, and this task leaves out, {few(named)}." if named else ""
+    if untold:
+        words = f"{words} Classes: {untold} real training segments have none and are left out.".strip()
     return Trial(task, targets, strata, np.flatnonzero(np.isfinite(strata[1])), names), words
 
 

@@ -15,7 +15,7 @@ from SkullGANLib.evaluate.tasks import Task
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-LEFT, RIGHT = 0.9, 1.005
+LEFT, RIGHT, MARGIN = 0.9, 1.005, 0.01
 """The axis begins here or before, so that a hundredth does not look like a gulf."""
 COLUMNS = 3
 """At most so many panels stand beside each other."""
@@ -48,7 +48,7 @@ def draw_arms(tasks: Iterable[Task], figures: Mapping[str, Figure], arms: Mappin
         _draw_panel(axes, task, found[task], arms if number % columns == 0 else dict.fromkeys(arms, ""))
     for measure in {task.measure for task in found}:
         alike = [axes for axes, task in zip(panels.flat, found, strict=False) if task.measure == measure]
-        left = min(LEFT, *(axes.get_xlim()[0] for axes in alike))
+        left = min(LEFT, *(axes.get_xlim()[0] - MARGIN for axes in alike))
         for axes in alike:
             axes.set_xlim(left, RIGHT)
     save_figure(figure, path)

@@ -188,7 +188,8 @@ def _trust(found: MetricResult, settings: Settings) -> list[str]:
     if subjects < FEW_SUBJECTS:
         sentences.append(f"Tasks are tried on {subjects} held-out subjects only: intervals are too narrow.")
     if settings.seeds < SEEDS:
-        sentences.append(f"Each arm is learnt {settings.seeds} times only; take at least {SEEDS} seeds.")
+        times = ("once", "twice")[settings.seeds - 1]
+        sentences.append(f"Each arm is learnt {times} only; take at least {SEEDS} seeds.")
     return sentences
 
 

@@ -17,10 +17,10 @@ from SkullGANLib.evaluate.segmenter import check_slices
 from SkullGANLib.evaluate.task_classifier import classify
 from SkullGANLib.evaluate.task_segmenter import overlaps, segment
 from SkullGANLib.segments.store import TISSUES
+from SkullGANLib.words import few
 
 Score = Callable[[np.ndarray], float]
 """Takes how often each segment counts; nan where that leaves nothing to tell."""
-LISTED = 5
 
 
 def areas(labels: np.ndarray, scores: np.ndarray) -> dict[float, Score]:
@@ -141,7 +141,7 @@ def _class(given: EvaluationInput, training: EvaluatedSet, of: EvaluatedSet) -> 
     unknown = sorted({*_classes(given.synthetic)} - {"", *numbers})
     if len(numbers) > 1 and unknown:
         raise InputError(
-            f"The synthetic set has classes that the real training segments lack: {listed(unknown)}.",
+            f"The synthetic set has classes that the real training segments lack: {few(unknown)}.",
             "Leave these out with 'skullgan dataset filter', or call them as in the real set.",
         )
     found = np.array([numbers.get(each, np.nan) for each in _classes(of)], float)
@@ -165,7 +165,7 @@ def _labels(given: EvaluationInput, name: str | None) -> tuple[str, dict[int, st
     unknown = [word for value, word in synthetic.items() if value not in real]
     if unknown:
         raise InputError(
-            f"The synthetic masks have labels that the real ones lack: {listed(unknown)}.",
+            f"The synthetic masks have labels that the real ones lack: {few(unknown)}.",
             "Give masks of the same labels, or another label set.",
         )
     for value, word in synthetic.items():
@@ -202,11 +202,6 @@ def layers_task(label_set: str | None = None) -> Task:
         measure="Dice",
         chance=None,
     )
-
-
-def listed(names: list[str]) -> str:
-    """The first of some names, with commas."""
-    return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
 
 
 TASKS = {

@@ -20,7 +20,7 @@ from SkullGANLib.models.folder import Model
 from SkullGANLib.models.window import exported_hu
 from SkullGANLib.progress import Progress, report
 from SkullGANLib.segments.arrays import label_values
-from SkullGANLib.segments.pairs_layouts import few
+from SkullGANLib.words import few
 
 if TYPE_CHECKING:
     import SimpleITK as sitk

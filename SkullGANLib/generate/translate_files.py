@@ -20,8 +20,8 @@ from SkullGANLib.models.folder import Model
 from SkullGANLib.progress import Progress
 from SkullGANLib.segments.arrays import label_values
 from SkullGANLib.segments.dataset import SegmentDataset
-from SkullGANLib.segments.pairs_layouts import few
 from SkullGANLib.segments.slices import adjacent, around
+from SkullGANLib.words import few
 
 PREVIEWED = 3
 _NUMBER = re.compile(r"label \d+")  # a label that came without a name

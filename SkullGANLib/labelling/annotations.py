@@ -18,7 +18,7 @@ from SkullGANLib.progress import Progress
 from SkullGANLib.segments.arrays import label_values
 from SkullGANLib.segments.dataset import SegmentDataset
 from SkullGANLib.segments.pairs import STRUCTURES
-from SkullGANLib.segments.store import TISSUE_LABELS, TISSUES
+from SkullGANLib.segments.store import TISSUE_LABELS, TISSUES, masks_file
 
 DIFFERENCE = 0.005  # of the window, mean over an image; bfloat16 and other devices stay well below
 _OFFSET = "Segmentation_ReferenceImageExtentOffset"  # where 3D Slicer's cropped segmentation begins: column, row, slice
@@ -73,6 +73,7 @@ def find_annotations(
     else:
         label_set = label_set or _only_label_set(dataset)
         labels, found = dataset.labels(label_set), dataset.label_sets[label_set]
+    masks_file(label_set)  # refuses what cannot name one
     painted = np.array([image.any() for image in found])
     if not painted.any():
         raise InputError(

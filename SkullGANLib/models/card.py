@@ -134,7 +134,11 @@ def load_card(path: str | Path) -> ModelCard:
     """
     folder = model_folder(path)
     if not (folder / CARD_FILE).is_file():
-        raise FormatError(f"{folder} is no model: it has no {CARD_FILE}.", "Give a model folder or a training run.")
+        stages = sorted(each.parent.parent.name for each in Path(path).glob(f"*/model/{CARD_FILE}"))
+        inside = f"Models of smaller sizes lie inside: {', '.join(stages)}." if stages else ""
+        raise FormatError(
+            f"{folder} is no model: it has no {CARD_FILE}.", inside or "Give a model folder or a training run."
+        )
     content = read_document(folder / CARD_FILE, format=FORMAT, version=VERSION, what="model")
     try:
         return ModelCard(**content)

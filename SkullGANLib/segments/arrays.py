@@ -78,9 +78,10 @@ def finite_blocks(parts: Iterable[np.ndarray], dtype: np.dtype | type) -> Iterat
     """Arrays in contiguous blocks of some 16 MB of type ``dtype``.
 
     Raises:
-        InputError: at the end, if any block held NaN or infinity, with their number.
+        InputError: at the end, if any block held NaN or infinity, with their number and the first of those images.
     """
-    values = segments = 0
+    values = done = 0
+    found: list[int] = []
     for part in parts:
         step = max(1, BLOCK_BYTES // max(1, part[:1].nbytes))
         for start in range(0, len(part), step):
@@ -89,11 +90,13 @@ def finite_blocks(parts: Iterable[np.ndarray], dtype: np.dtype | type) -> Iterat
             if block.dtype.kind == "f":
                 bad = ~np.isfinite(block)
                 values += int(bad.sum())
-                segments += int(bad.any(axis=tuple(range(1, bad.ndim))).sum())
+                found += (done + np.flatnonzero(bad.any(axis=tuple(range(1, bad.ndim))))).tolist()
+            done += len(block)
             yield block
     if values:
         raise InputError(
-            f"{values} values in {segments} segments are not finite (NaN or infinity).",
+            f"{values} values in {len(found)} segments are not finite (NaN or infinity): numbers "
+            f"{', '.join(map(str, found[:8]))}{', ...' * (len(found) > 8)}.",
             "Leave those segments out or mend them first.",
         )
 

@@ -57,6 +57,7 @@ class ClassImage:
         colour: what became grey: ``equal`` channels, ``different`` ones, or nothing.
         spacing_mm: distance of pixels, or None where the file does not say it.
         person: what a DICOM file tells patients apart by; never enters a data set.
+        inverted: whether the file shows low values white (MONOCHROME1), and they were turned round.
     """
 
     values: np.ndarray
@@ -64,6 +65,7 @@ class ClassImage:
     colour: Literal["", "equal", "different"] = ""
     spacing_mm: float | None = None
     person: str = ""
+    inverted: bool = False
 
 
 def find_class_files(source: str | Path, levels: int | None = None) -> tuple[list[ClassFile], list[str]]:
@@ -178,12 +180,18 @@ def _slices(file: Path) -> list[ClassImage]:
     elif first.modality != "MR" and values.min() >= 0 and values.max() <= _GREY:  # a picture in a DICOM file
         scale, values = "grey", values.astype(np.uint8)
     spacing = float(np.mean(first.pixel_spacing_mm)) or None
-    person = _patient(file) or f"{SERIES}{first.series_uid}"
-    return [ClassImage(image, scale, "", spacing, person) for image in values]
+    patient, white_is_low = _patient_and_shading(file)
+    inverted = white_is_low and scale != "hu"  # HU say what they are, however they are shown
+    if inverted:
+        values = _GREY - values if scale == "grey" else values.max() + values.min() - values
+    person = patient or f"{SERIES}{first.series_uid}"
+    return [ClassImage(image, scale, "", spacing, person, inverted) for image in values]
 
 
-def _patient(file: Path) -> str:
+def _patient_and_shading(file: Path) -> tuple[str, bool]:
+    """The patient, and whether low values are shown white."""
     import pydicom
 
-    header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["PatientID"])
-    return str(header.get("PatientID") or "").strip()
+    tags = ["PatientID", "PhotometricInterpretation"]
+    header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=tags)
+    return str(header.get("PatientID") or "").strip(), header.get("PhotometricInterpretation") == "MONOCHROME1"

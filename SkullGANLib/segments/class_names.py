@@ -39,9 +39,10 @@ def classes_of(dataset: SegmentDataset) -> np.ndarray:
         InputError: the data set has no classes.
     """
     if CLASS not in dataset.table:
+        columns = "asked_class" if "asked_class" in dataset.table else "region,side"
         raise InputError(
             f"{dataset.path or 'The data set'} has no classes.",
-            "Make them of what its table says: skullgan dataset classes PATH --by region,side.",
+            f"Make them of what its table says: skullgan dataset classes PATH --by {columns}.",
         )
     return dataset.table[CLASS].astype(str)
 
@@ -81,6 +82,8 @@ def classes_by(
         InputError: no such column, one of measured numbers, no class at all, or classes that may not be replaced.
     """
     _check_free(dataset, overwrite)
+    if len({*columns}) < len(columns):
+        raise InputError("A column makes one part of a class.", "Name each column once.")
     levels = [column_of_words(dataset, name).tolist() for name in columns]
     made = np.array([class_name(row) if all(row) else "" for row in zip(*levels, strict=True)], dtype=str)
     if not made.any():
@@ -107,7 +110,9 @@ def classes_from(
         raise FormatError(f"There is no file {file}.", "Check the path.")
     table = read_table(file)
     if CLASS not in table:
-        raise FormatError(f"{file} has no column class.", "Give a CSV with the columns index and class.")
+        raise FormatError(
+            f"{file} has no column class.", "Give a CSV with the columns index and class, separated by commas."
+        )
     given = table[CLASS]
     if len(given) != len(dataset):
         raise InputError(f"{file} has {len(given)} rows for {len(dataset)} segments.", "Give a row for each segment.")
@@ -138,7 +143,8 @@ def parse_renaming(texts: Iterable[str]) -> dict[str, str]:
         old, equals, new = text.partition("=")
         if not (old and equals and new):
             raise InputError(f"{text!r} does not rename a class.", "Write for example temporal/left=left temple.")
-        names[old] = new
+        if names.setdefault(old, new) != new:
+            raise InputError(f"The class {old} gets two names.", "Name each class once.")
     return names
 
 

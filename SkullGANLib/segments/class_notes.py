@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from SkullGANLib.segments.class_files import ClassImage
 from SkullGANLib.segments.exchange import PLAUSIBLE_HU
-from SkullGANLib.segments.pairs_layouts import few
+from SkullGANLib.words import counted, few
 
 _MUCH = 2  # times, between the smallest and the largest image
 _ALIKE = 1.1  # times, between the finest and the coarsest pixels
@@ -31,7 +31,7 @@ class ClassNotes:
         self.unreadable: list[tuple[str, str]] = []
         self._colours: Counter[str] = Counter()
         self._sides: Counter[int] = Counter()
-        self._cut = 0
+        self._cut = self._inverted = 0
         self._stored: list[float] = []
 
     def add(self, image: ClassImage) -> None:
@@ -41,6 +41,7 @@ class ClassNotes:
         self.scales[image.scale] += 1
         self._colours[image.colour] += 1
         self._sides[side] += 1
+        self._inverted += image.inverted
         self._cut += rows != columns
         if image.spacing_mm:
             self.spacings_mm.append(image.spacing_mm * side / self._size)
@@ -107,14 +108,11 @@ class ClassNotes:
             told.append("There is no picture of more than 8 bits: the offset was of no use.")
         if windowed and not self.scales["grey"]:
             told.append("There is no image of 8 bits: the window was of no use.")
+        if self._inverted:
+            told.append(f"{_images(self._inverted, 'shows', 'show')} low values white (MONOCHROME1): turned round.")
         if other := self.scales["other"]:
             told.append(f"{_images(other, 'is', 'are')} DICOM but no CT: values are kept as they are, and are no HU.")
         return told
-
-
-def counted(n: int, one: str, several: str) -> str:
-    """A number with the words that fit it."""
-    return f"{n} {one if n == 1 else several}"
 
 
 def _images(n: int, one: str, several: str) -> str:

@@ -10,10 +10,9 @@ from pathlib import Path
 
 from SkullGANLib.errors import FormatError, InputError
 from SkullGANLib.segments.class_files import SERIES
-from SkullGANLib.segments.class_notes import counted
-from SkullGANLib.segments.pairs_layouts import few
 from SkullGANLib.segments.privacy import refuse_patient_data
 from SkullGANLib.segments.table import UNKNOWN_SUBJECT, read_table
+from SkullGANLib.words import counted, few
 
 _DIGITS = 12  # of a pseudonym: among a million images two of one name have a chance of 1 in 500
 

@@ -19,16 +19,16 @@ from SkullGANLib.progress import Progress, report
 from SkullGANLib.segments.arrays import LARGEST_PX, SMALLEST_PX
 from SkullGANLib.segments.class_files import ClassFile, ClassImage, find_class_files, read_images
 from SkullGANLib.segments.class_names import CLASS
-from SkullGANLib.segments.class_notes import ClassNotes, counted
+from SkullGANLib.segments.class_notes import ClassNotes
 from SkullGANLib.segments.class_rows import RowFile, copies
 from SkullGANLib.segments.class_subjects import Subjects
 from SkullGANLib.segments.dataset import SegmentDataset
 from SkullGANLib.segments.exchange import PIXEL_MM
 from SkullGANLib.segments.meta import META_FILE, Kind
-from SkullGANLib.segments.pairs_layouts import few
 from SkullGANLib.segments.photographs import centred_square
 from SkullGANLib.segments.privacy import refuse_patient_data
 from SkullGANLib.segments.splits import subjects_in_several_parts
+from SkullGANLib.words import counted, few
 
 AIR_HU = -1000.0
 WHITE = 255
@@ -167,7 +167,7 @@ class _Scales:
         """An image as (size, size) float32 in the units of the data set.
 
         Raises:
-            InputError: grey levels and other values without a window.
+            InputError: grey levels and other values without a window, or HU and what is none.
         """
         self._first.setdefault(image.scale, file.name)
         if self._window_hu is None and "grey" in self._first and len(self._first) > 1:
@@ -175,6 +175,11 @@ class _Scales:
             raise InputError(
                 f"{self._first['grey']} holds grey levels of 0 to 255, {other} other values: no common scale.",
                 "Say with --window-hu which HU black and white of 8-bit images stand for, or import them apart.",
+            )
+        if {"hu", "other"} <= self._first.keys():
+            raise InputError(
+                f"{self._first['hu']} holds HU of CT, {self._first['other']} values that are none: no common scale.",
+                "Import CT and what is no CT apart.",
             )
         square = centred_square(image.values.astype(np.float32), size)
         if image.scale == "grey" and self._window_hu is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from SkullGANLib.errors import InputError
 from SkullGANLib.files import replace_folder
 from SkullGANLib.progress import Progress
 from SkullGANLib.segments import store
+from SkullGANLib.segments.class_names import CLASS
 from SkullGANLib.segments.dataset import SegmentDataset
 from SkullGANLib.segments.meta import META_FILE, Kind
 from SkullGANLib.segments.table import stack_tables
@@ -34,6 +36,9 @@ def merge(
         overwrite: whether a data set at ``path`` may be replaced.
         progress: told the segments written.
 
+    Warns:
+        UserWarning: label maps that not all sets have, sets without classes beside others, or one set twice.
+
     Raises:
         InputError: different spacing, size, background or, without ``kind``, kind.
     """
@@ -55,9 +60,27 @@ def merge(
     for name in sorted(shared):
         if any(meta.labels.get(name, {}) != metas[0].labels.get(name, {}) for meta in metas):
             raise InputError(f"The labels {name} do not mean the same in all.", "Number and name them alike first.")
+    _note_losses(datasets, shared)
     facts["labels"] = {name: names for name, names in metas[0].labels.items() if name in shared}
     label_parts = {name: [dataset.label_sets[name] for dataset in datasets] for name in sorted(shared)}
     table = stack_tables([dataset.table for dataset in datasets])
     with replace_folder(path, overwrite=overwrite, marker=META_FILE) as folder:
         store.write_folder(folder, [dataset.hu for dataset in datasets], table, label_parts, facts, progress=progress)
     return SegmentDataset.open(path)
+
+
+def _note_losses(datasets: Sequence[SegmentDataset], shared: set[str]) -> None:
+    """Say what the merged set will not have, or have twice."""
+    lost = sorted(set.union(*(set(dataset.label_sets) for dataset in datasets)) - shared)
+    if lost:
+        warnings.warn(f"Label maps that not all sets have are left out: {', '.join(lost)}.", stacklevel=3)
+    without = sum(len(dataset) for dataset in datasets if CLASS not in dataset.table)
+    if 0 < without < sum(map(len, datasets)):
+        warnings.warn(
+            f"{without} segments are of sets without classes and have none here. What they were asked to be becomes "
+            "their class before they are merged: 'skullgan dataset classes PATH --by asked_class'.",
+            stacklevel=3,
+        )
+    prints = [dataset.fingerprint for dataset in datasets]
+    if len({*prints}) < len(prints):
+        warnings.warn("The same data set was given twice: its segments are there twice.", stacklevel=3)

@@ -20,7 +20,7 @@ from SkullGANLib.files import check_replaceable
 from SkullGANLib.progress import Progress, report
 from SkullGANLib.segments.dataset import SegmentDataset
 from SkullGANLib.segments.meta import META_FILE, Kind
-from SkullGANLib.segments.pairs_layouts import FoundPairs, Layout, few, find_pairs, several_parts
+from SkullGANLib.segments.pairs_layouts import FoundPairs, Layout, find_pairs, several_parts
 from SkullGANLib.segments.pairs_read import (
     LabelNumbers,
     field_of_view_mm,
@@ -30,6 +30,7 @@ from SkullGANLib.segments.pairs_read import (
     whole_numbers,
 )
 from SkullGANLib.segments.splits import split_by_subject
+from SkullGANLib.words import few
 
 STRUCTURES = "structures"
 SHARES = {"train": 0.7, "val": 0.15, "test": 0.15}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from SkullGANLib.ct.headers import is_dicom
 from SkullGANLib.ct.io import READABLE, suffix
 from SkullGANLib.ct.label_names import MM_WHS_LABELS, phantom_names
 from SkullGANLib.errors import InputError
+from SkullGANLib.words import few
 
 Layout = Literal["mm-whs", "dicom", "pairs"]
 
@@ -97,19 +99,21 @@ def find_pairs(root: str | Path, layout: Layout | None = None) -> FoundPairs:
     raise InputError(f"{root} holds no pair of an image and a label map. {reasons}".rstrip(), _ADVICE)
 
 
-def few(names: list[str]) -> str:
-    """The first names of many."""
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-
-
 def files_below(root: Path) -> list[Path]:
-    """Files below a folder that are not hidden, also behind links to folders."""
-    found, seen = [], set()
-    for folder, below, names in os.walk(root, followlinks=True):
+    """Files below a folder that are not hidden, also behind links to folders.
+
+    Warns:
+        UserWarning: folders that may not be read.
+    """
+    found, seen, closed = [], set(), []
+    for folder, below, names in os.walk(root, onerror=closed.append, followlinks=True):
         seen.add(os.path.realpath(folder))
         new = [name for name in below if os.path.realpath(os.path.join(folder, name)) not in seen]
         below[:] = sorted(name for name in new if not name.startswith("."))
         found += [Path(folder) / name for name in names if not name.startswith(".")]
+    if closed:
+        folders = few([os.path.relpath(error.filename, root) for error in closed])
+        warnings.warn(f"Folders that may not be read are left out: {folders}.", stacklevel=3)
     return sorted(found)
 
 

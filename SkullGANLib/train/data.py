@@ -126,6 +126,10 @@ class TrainingData:
             encode(self.conditions, part) if self.conditions else np.empty((len(self), 0), np.float32)
             for part in (table, table | _other_side(table), other)
         )
+        if "class" in self.conditions and (unnamed := int((table["class"] == "").sum())):
+            warnings.warn(
+                f"{unnamed} of {len(self)} training segments have no class: they are learnt as of none.", stacklevel=3
+            )
         if self.mirror and not _sides_paired(self.conditions.get("class")):
             self.mirror = False  # a mirrored left side would be called left
         self._share = _balanced(table.get("class"), balance)
@@ -378,8 +382,8 @@ def whole_multiple(of: int, size: int) -> int:
     if size > of or of % size:
         raise InputError(
             f"The network makes images of {size} pixels, of which the data's {of} are no whole multiple.",
-            f"Choose a preset for {of} pixels, or give data of {size}; scans with label maps are cut anew by dataset "
-            f"import-pairs --size {size}.",
+            f"Choose a preset for {of} pixels, or give data of {size}: dataset import-pairs --size {size}, and "
+            "import-classes alike, make images anew.",
         )
     return of // size
 

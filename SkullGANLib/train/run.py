@@ -23,7 +23,7 @@ from SkullGANLib.segments.dataset import SegmentDataset
 from SkullGANLib.train import growing
 from SkullGANLib.train.augment import Augmentation
 from SkullGANLib.train.checkpoints import load_latest
-from SkullGANLib.train.data import TrainingData
+from SkullGANLib.train.data import TrainingData, whole_multiple
 from SkullGANLib.train.ema import AveragedNetwork
 from SkullGANLib.train.folder import FORMAT, OPTIONS_FILE, VERSION, alone
 from SkullGANLib.train.labelled import LabelledData
@@ -89,6 +89,8 @@ def _grown(options: TrainOptions, progress: Progress | None) -> TrainOptions:
             "Train on the first set alone, then start from that run with --init.",
         )
     _refuse_other_files(options.out)
+    for path in options.data:
+        whole_multiple(SegmentDataset.open(path).meta.size, options.network_options.size)
     initial = None if options.init is None else _read_initial(options)
     smaller = growing.stages(options, initial)
     for stage in smaller:
@@ -187,6 +189,11 @@ def open_run(
             options = options.with_network(condition=columns(data.conditions))
     if options.known_family.grows:
         options = growing.with_features(options, initial)
+        if not data.conditions:
+            warnings.warn(
+                "The data have no classes, so the model will have none; 'skullgan dataset classes' makes some.",
+                stacklevel=2,
+            )
     elif options.features is not None:
         raise InputError(
             f"Models of the family {options.family} take no feature network.",
@@ -271,7 +278,10 @@ def _refuse_other_options(folder: Path, values: dict) -> None:
     free = {*MAY_CHANGE, "data", "init", "features", "preset"}  # the training set is known by its fingerprint
     different = [key for key in new if key not in free and old.get(key, new[key]) != new[key]]
     if different:
-        words = ", ".join(f"{key} ({old[key]} then, {new[key]} now)" for key in different[:4])
+        words = ", ".join(
+            "another training set" if key == "training_set" else f"{key} ({old[key]} then, {new[key]} now)"
+            for key in different[:4]
+        )
         raise InputError(
             f"The run in {folder} was started with other options: {words}.",
             "Choose another --out, or the same options to resume.",
