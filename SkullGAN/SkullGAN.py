@@ -78,7 +78,7 @@ class SkullGANParameterNode:
     """All that a user chooses in the panel; saved with the scene.
 
     Paths are text, empty while nothing is chosen. ``init`` and ``model`` are folders, or ``folder`` for the path beside
-    them; ``init`` is empty for fresh weights. ``conditions`` is JSON.
+    them; ``init`` is empty for fresh weights. ``conditions`` and ``classes`` are JSON.
     """
 
     defaultsSet: bool = False
@@ -103,6 +103,19 @@ class SkullGANParameterNode:
     sliceSize: Annotated[int, WithinRange(64, 512)] = 128
     labelledPath: str = ""
 
+    classFoldersPath: str = ""
+    classSize: Annotated[int, WithinRange(32, 512)] = 128
+    classSpacingMm: Annotated[float, WithinRange(0, 10)] = 0.0
+    subjectsPath: str = ""
+    subjectPattern: str = ""
+    classWindow: bool = False
+    blackHu: Annotated[int, WithinRange(-32768, 32767)] = -1000
+    whiteHu: Annotated[int, WithinRange(-32768, 32767)] = 2000
+    dropDuplicates: bool = False
+    classSetPath: str = ""
+    classedPath: str = ""
+    classColumns: str = "region, side"
+
     trainDataPath: str = ""
     family: str = "relativistic"
     preset: str = "recommended-XS"
@@ -125,6 +138,7 @@ class SkullGANParameterNode:
     model: str = ""
     modelPath: str = ""
     conditions: str = "{}"
+    classes: str = "{}"
     count: Annotated[int, WithinRange(1, 100_000)] = 64
     seed: Annotated[int, WithinRange(0, 2_147_483_647)] = 0
     auditPath: str = ""
@@ -159,6 +173,11 @@ class SkullGANParameterNode:
     artificial: bool = True
     askDiscriminator: bool = True
     reportPath: str = ""
+
+    downstreamTask: str = "all"
+    downstreamSeeds: Annotated[int, WithinRange(1, 20)] = 3
+    downstreamQuick: bool = False
+    downstreamPath: str = ""
 
     turingRealPath: str = ""
     turingSyntheticPath: str = ""

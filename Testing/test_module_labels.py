@@ -203,7 +203,7 @@ def test_ct_of_a_segmentation_comes_where_it_lies(logic, run, labels, segmentati
     assert hu[labels.hu == 0].mean() < -800
     assert (hu != util.arrayFromVolume(two)).any()
     assert one.GetOrigin() == pytest.approx((-130, 90, 210))
-    assert one.GetAttribute("SkullGAN.seed") == "4"
+    assert [node.GetAttribute("SkullGAN.seed") for node in (one, two)] == ["4", "5"]  # each with its own
     assert one.GetAttribute("SkullGAN.family") == "patch-cgan"
     assert one.GetNodeReference("SkullGAN.source") is segmentation
     again = logic.generateFromLabels(run, segmentation, seed=4, device="cpu")[0]
@@ -245,6 +245,22 @@ def test_segments_of_other_names_are_told_or_refused(logic, run, labels):
     with pytest.raises(SkullGANError, match=r"does not know the labels table \(1\); it knows: ring, core"):
         logic.generateFromLabels(run, node, device="cpu")
     (drawn,) = logic.generateFromLabels(run, node, names={"table": "ring", "core": ""}, device="cpu")
+    hu = util.arrayFromVolume(drawn)
+    assert hu[labels.hu == 3].mean() > 500
+    assert hu[labels.hu == 5].mean() < -500  # left out
+
+
+@pytest.mark.parametrize(
+    ("suffix", "names"),
+    [
+        (".seg.nrrd", {"table": "ring", "core": ""}),
+        (".nii.gz", {"3": "ring", "5": ""}),  # which does not name its labels
+        (".nrrd", {3: "ring", 5: ""}),
+    ],
+)
+def test_labels_of_a_file_are_told_by_name_or_by_value(logic, run, labels, tmp_path, suffix, names):
+    file = write_labels(labels, tmp_path / f"labels{suffix}", {3: "table", 5: "core"})
+    (drawn,) = logic.generateFromLabels(run, str(file), names=names, device="cpu")
     hu = util.arrayFromVolume(drawn)
     assert hu[labels.hu == 3].mean() > 500
     assert hu[labels.hu == 5].mean() < -500  # left out

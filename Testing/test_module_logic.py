@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import numpy as np
@@ -12,6 +13,7 @@ import vtk
 import slicer_host
 from SkullGANLib import needed
 from SkullGANLib.ct.phantom import HeadPhantom
+from SkullGANLib.ct.volume import Volume
 from SkullGANLib.errors import Cancelled, InputError, ResourceError, SkullGANError
 from SkullGANLib.jobs import JobState
 from SkullGANLib.segments.dataset import SegmentDataset
@@ -124,6 +126,8 @@ def test_a_mask_and_a_head_frame_of_the_scene_are_used(logic, head, dataset, tmp
     assert heights == pytest.approx([8], abs=0.01)  # positions count from the frame that was given
     with pytest.raises(InputError, match="one volume"):
         logic.prepare([head, head], tmp_path / "two", mask=preview.segmentation)
+    with pytest.raises(InputError, match="prepared as synthetic"):
+        logic.prepare(head, tmp_path / "other", kind="synthetic")
 
 
 def test_a_scan_stored_with_a_constant_is_named_and_mended(logic, head, volume, dataset, tmp_path):
@@ -133,6 +137,25 @@ def test_a_scan_stored_with_a_constant_is_named_and_mended(logic, head, volume, 
     mended = logic.prepare(head, tmp_path / "mended", hu_offset=-1024, show=False, **AXIAL)
     assert abs(len(mended) - len(dataset)) <= 2  # air below -1024 HU was lost in the storing
     assert np.mean(mended.table["sdr"]) == pytest.approx(np.mean(dataset.table["sdr"]), abs=0.01)
+
+
+def test_a_phantom_on_disk_is_known_by_the_file_beside_it(logic, tmp_path):
+    from SkullGANSlicer import scene, scene_volumes
+
+    facts = {"format": "skullgan-phantom", "version": 1, "labels": {"brain": 1}, "heads": [{"files": ["one.nrrd"]}]}
+    for name in ("phantoms", "scans"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "phantoms" / "phantom.json").write_text(json.dumps(facts), encoding="utf-8")
+    kinds = {}
+    for name in ("phantoms/one.nrrd", "phantoms/mine.nrrd", "scans/one.nrrd"):
+        node = scene.showVolume(Volume(np.zeros((3, 4, 5), np.int16)), name=name)
+        storage = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLVolumeArchetypeStorageNode")
+        storage.SetFileName(str(tmp_path / name))
+        node.SetAndObserveStorageNodeID(storage.GetID())
+        kinds[name] = scene_volumes.datasetKind(node)
+        assert scene_volumes.datasetKind(str(tmp_path / name)) == kinds[name]
+    assert kinds == {"phantoms/one.nrrd": "phantom", "phantoms/mine.nrrd": "real", "scans/one.nrrd": "real"}
+    assert [scene_volumes.datasetKind(tmp_path / name) for name in ("phantoms", "scans")] == ["phantom", "real"]
 
 
 def test_what_is_no_ct_is_refused_in_words_and_others_go_on(logic, head, volume, tmp_path):

@@ -24,7 +24,7 @@ def test_an_error_of_the_child_is_shown_in_two_lines_with_the_end_of_the_log_fol
     job = desk.press(ui.previewButton)
     assert job.state is JobState.FAILED
     ((text, details),) = desk.errors
-    assert text == 'No skull was found.\n\nGive a head in HU, or use "hu offset".'  # there is no command line here
+    assert text == 'No skull was found.\n\nGive a head in HU, or use "HU offset".'  # there is no command line here
     assert details.splitlines() == [f"line {i}" for i in range(60, 100)]
     assert ui.jobLabel.text == "Preview: failed"
     assert ui.previewButton.enabled

@@ -15,7 +15,8 @@ desk = pytest.fixture(makeDesk)
 
 CHECKED = {f"{name}CheckBox": name for name in ("axial", "coronal", "sagittal", "temporal", "parietal", "frontal")}
 CHECKED |= {"occipitalCheckBox": "occipital", "plotCheckBox": "showLosses", "artificialCheckBox": "artificial"}
-CHECKED |= {"judgeCheckBox": "askDiscriminator"}
+CHECKED |= {"judgeCheckBox": "askDiscriminator", "windowCheckBox": "classWindow"}
+CHECKED |= {"dropDuplicatesCheckBox": "dropDuplicates", "downstreamQuickCheckBox": "downstreamQuick"}
 VALUES = {  # widget: parameter, a value of it
     "intervalSlider": ("intervalMm", 6.2),
     "huOffsetSpinBox": ("huOffset", -1024),
@@ -27,11 +28,17 @@ VALUES = {  # widget: parameter, a value of it
     "fromLabelsCountSpinBox": ("fromLabelsCount", 3),
     "paintedCountSpinBox": ("paintedCount", 30),
     "labelledCountSpinBox": ("labelledCount", 500),
+    "classSizeSpinBox": ("classSize", 256),
+    "classSpacingSpinBox": ("classSpacingMm", 0.625),
+    "blackSpinBox": ("blackHu", -500),
+    "whiteSpinBox": ("whiteHu", 1500),
+    "downstreamSeedsSpinBox": ("downstreamSeeds", 5),
 }
 PATHS = ["scansPath", "datasetPath", "trainDataPath", "initPath", "pretrainPath", "runPath", "modelPath"]
 PATHS += ["auditPath", "syntheticPath", "exportPath", "realPath", "evaluatedPath", "controlPath", "reportPath"]
 PATHS += ["turingRealPath", "turingSyntheticPath", "turingPath", "labelledPath", "fromLabelsPath"]
-PATHS += ["labellerPath", "labelledSetPath"]
+PATHS += ["labellerPath", "labelledSetPath", "downstreamPath"]
+PATHS += ["classFoldersPath", "subjectsPath", "classSetPath", "classedPath"]
 CHOICES = {  # widget: parameter, index, value
     "presetComboBox": ("preset", 1, "paper"),
     "familyComboBox": ("family", 1, "other"),
@@ -39,6 +46,7 @@ CHOICES = {  # widget: parameter, index, value
     "initComboBox": ("init", 1, "folder"),
     "formatComboBox": ("exportFormat", 3, "png"),
     "splitComboBox": ("split", 4, "test"),
+    "downstreamTaskComboBox": ("downstreamTask", 5, "segment"),
 }
 NODES = {
     "maskSelector": ("skullMask", "vtkMRMLSegmentationNode"),
@@ -52,6 +60,8 @@ NODES = {
 }
 ELSEWHERE = {"turingReader", "trainSettings", "volumes", "offeredVolume", "defaultsSet", "model", "conditions"}
 ELSEWHERE |= {"paintedLabels"}  # in test_module_panel_annotate.py
+ELSEWHERE |= {"classes"}  # in test_module_panel_classes.py
+ELSEWHERE |= {"subjectPattern", "classColumns"}  # in test_module_panel_folders.py
 ELSEWHERE |= {*VOLUME_VALUES, *VOLUME_NODES}  # in test_module_panel_volumes.py
 
 

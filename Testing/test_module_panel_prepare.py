@@ -92,6 +92,26 @@ def test_a_head_is_previewed_and_prepared_by_the_buttons(desk, coarse):
     assert desk.errors == []
 
 
+def test_a_data_set_is_of_the_kind_of_its_volumes(desk):
+    head, other = desk.head("phantom"), desk.head("patient")
+    head.SetAttribute("SkullGAN.kind", "phantom head")
+    ui = desk.open().ui
+    desk.script("prepare", "sys.exit(2)")
+    kinds = []
+    for chosen in (head, other):
+        desk.parameters.volumes = [chosen]
+        desk.press(ui.prepareButton)
+        call = desk.calls("prepare")[-1]
+        kinds.append(call[call.index("--kind") + 1])
+    assert kinds == ["phantom", "real"]
+    desk.parameters.volumes = [head, other]
+    before = desk.logic.job
+    ui.prepareButton.click()
+    assert desk.logic.job is before
+    ((text, _),) = desk.errors
+    assert text.startswith("The volumes are of several kinds: phantom, real.")
+
+
 def test_the_choices_of_the_panel_reach_the_child(desk):
     import slicer
 
@@ -136,7 +156,7 @@ def test_choosing_a_row_shows_its_place_and_the_scan_it_was_cut_from(desk):
 def test_notes_of_the_child_are_told_without_dashes(desk):
     desk.ready()
     prepared(desk, "Values look odd: see --hu-offset.")
-    words = '3 segments in the data set. Values look odd: see "hu offset".'
+    words = '3 segments in the data set. Values look odd: see "HU offset".'
     assert desk.ui.prepareLabel.text == words
 
 

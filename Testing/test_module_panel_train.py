@@ -141,11 +141,11 @@ def test_an_estimate_that_fails_says_why(desk):
     desk.script("train", failing, estimate=None)
     ui.estimateButton.click()
     desk.until(lambda: ui.estimateButton.enabled)
-    assert ui.estimateLabel.text == 'There is no cuda device 7. Use "device" cpu.'
+    assert ui.estimateLabel.text == 'There is no cuda device 7. Use "Device" cpu.'
     assert desk.errors == []
     ui.trainButton.click()
     desk.until(lambda: desk.errors)
-    assert desk.errors == [('There is no cuda device 7.\n\nUse "device" cpu.', "")]
+    assert desk.errors == [('There is no cuda device 7.\n\nUse "Device" cpu.', "")]
     assert runs(desk) == []
 
 

@@ -124,6 +124,7 @@ class Annotations(DataSets):
         seed: int = 1,
         drop: float = 0.1,
         conditions: Mapping[str, Any] | None = None,
+        classes: inputs.Classes = None,
         out: str | Path | None = None,
         device: str = "auto",
         overwrite: bool = False,
@@ -135,10 +136,10 @@ class Annotations(DataSets):
         Args:
             model: see ``learnLabels``.
             labeller: folder that ``learnLabels`` has written.
-            count: images that remain.
+            count: images that remain; of each class, where ``classes`` says no other.
             seed: of the images; another one than that of the painted ones.
             drop: share of the images drawn that is left out, the most uncertain first.
-            conditions: see ``generate``.
+            conditions, classes: see ``generate``.
             out: folder of the data set; a temporary one if not given.
             device, overwrite, wait, finished: see ``train`` and ``prepare``.
 
@@ -150,7 +151,11 @@ class Annotations(DataSets):
         out = self.temporary("labelled") if out is None else Path(out).expanduser()
         arguments = ["label", "generate", "--model", model, "--labeller", Path(labeller).expanduser(), "--out", out]
         arguments += ["--count", str(count), "--seed", str(seed), "--drop", str(drop), "--device", device]
-        arguments += [*inputs.conditionFlags(conditions), *inputs.flags({"overwrite": overwrite})]
+        arguments += [
+            *inputs.conditionFlags(conditions),
+            *inputs.classFlags(classes),
+            *inputs.flags({"overwrite": overwrite}),
+        ]
 
         def load(result: dict[str, Any]) -> tuple[Any, Any, Any]:
             dataset = openDataset(out)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 DATASET_ATTRIBUTE = "SkullGAN.dataSet"
 KIND_ATTRIBUTE = "SkullGAN.kind"
 PHANTOM_HEAD, SYNTHETIC_VOLUME = "phantom head", "synthetic volume"  # kinds of volumes, by that attribute
+Classes = Mapping[str, int | None] | Sequence[str] | str | None
 DATASET_KINDS = ("real", "phantom", "synthetic", "artificial", "pictures")
 
 
@@ -203,6 +204,15 @@ def conditionFlags(conditions: Mapping[str, Any] | None) -> list[str]:
         text = f"{value[0]}:{value[1]}" if isinstance(value, (list, tuple)) else str(value)
         words += ["--condition", f"{name}={text}"]
     return words
+
+
+def classFlags(classes: Classes) -> list[str]:
+    """Classes to draw as options of ``skullgan generate``; those with the number None follow the count."""
+    asked = [classes] if isinstance(classes, str) else classes or ()
+    numbers = asked if isinstance(asked, Mapping) else dict.fromkeys(asked)
+    return [
+        part for name, number in numbers.items() for part in ("--class", name if number is None else f"{name}={number}")
+    ]
 
 
 def nameOf(path: Path) -> str:

@@ -56,7 +56,8 @@ class LabelMaps(JobRunner):
             seed: of the first one's noise; the same seed gives the same CT.
             smooth_mm: how far texture goes across slices.
             names: name of a segment to the label of the model it stands for, where they are called differently; an
-                empty one leaves the segment out.
+                empty one leaves the segment out. In a file that does not name its labels their values are the names:
+                ``{"1": "outer table", "2": ""}``.
             out: folder of the files; a temporary one if not given.
             device, overwrite, wait, finished: see ``train`` and ``prepare``.
 
@@ -71,14 +72,15 @@ class LabelMaps(JobRunner):
         out = self.temporary("from-labels") if out is None else Path(out).expanduser()
         files = temporaryFolder("skullgan-labels-")
         if isinstance(segmentation, (str, Path)):
-            arguments = ["volume", "from-labels", Path(segmentation).expanduser()]
+            file = Path(segmentation).expanduser()
+            file = _renamed(file, names, Path(files.name)) if names else file
         else:
             if volume is None and segmentation is not None:
                 geometry.requireKind(segmentation, "vtkMRMLSegmentationNode", "segmentation node")
                 role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
                 volume = segmentation.GetNodeReference(role)
             file = _write(*segmentations.labelMapFromSegmentation(segmentation, volume), names, Path(files.name))
-            arguments = ["volume", "from-labels", file]
+        arguments = ["volume", "from-labels", file]
         arguments += ["--model", model, "--out", out, "--count", str(count), "--seed", str(seed)]
         arguments += ["--smooth-mm", str(smooth_mm), "--device", device, *inputs.flags({"overwrite": overwrite})]
 
@@ -211,11 +213,7 @@ class LabelMaps(JobRunner):
             raise InputError("There is no pair.", "Give a volume and a segmentation.")
         for volume, _ in pairs:
             geometry.requireScalars(volume)
-        kinds = sorted({kind} if kind else {scene_volumes.datasetKind(volume) for volume, _ in pairs})
-        if len(kinds) > 1:
-            raise InputError(
-                f"The volumes are of several kinds: {', '.join(kinds)}.", "Give those of one kind, or say which it is."
-            )
+        kind = kind or scene_volumes.commonKind([volume for volume, _ in pairs])
         out, files = Path(out).expanduser(), temporaryFolder("skullgan-pairs-")
         for number, (volume, segmentation) in enumerate(pairs, start=1):
             labels, found = segmentations.labelMapFromSegmentation(segmentation, volume)
@@ -224,9 +222,19 @@ class LabelMaps(JobRunner):
             write_volume(geometry.volumeFromNode(volume), folder / "image.nrrd")
             _write(labels, found, names, folder)
         arguments = ["dataset", "import-pairs", files.name, "--out", out, "--size", str(size), "--plane", plane]
-        arguments += ["--kind", *kinds]
+        arguments += ["--kind", kind]
         arguments += inputs.flags({"spacing": spacing_mm, "overwrite": overwrite})
         return self._run(PAIRS, arguments, lambda result: SegmentDataset.open(out), wait, finished, files)
+
+
+def _renamed(file: Path, names: Mapping[str, str], folder: Path) -> Path:
+    """The label map of a file with other names, written to ``folder``."""
+    from SkullGANLib.ct.label_names import read_labels, whole_heart_names
+
+    labels, found = read_labels(file)
+    values = [int(value) for value in np.unique(labels.hu) if value]
+    found = found or whole_heart_names(values) or {value: str(value) for value in values}
+    return _write(labels, found, {str(name): label for name, label in names.items()}, folder)
 
 
 def _write(labels: Volume, found: Mapping[int, str], names: Mapping[str, str] | None, folder: Path) -> Path:

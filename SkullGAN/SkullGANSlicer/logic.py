@@ -12,8 +12,10 @@ import numpy as np
 from SkullGANLib.errors import InputError
 from SkullGANLib.jobs import Job
 
-from . import inputs, scene, views
+from . import inputs, scene, scene_volumes, views
 from .annotations import Annotations
+from .class_folders import ClassFolders
+from .downstream import DownstreamTrials
 from .inputs import openDataset
 from .label_maps import LabelMaps
 from .results import PIXEL_MM, Preview, Run
@@ -26,9 +28,10 @@ if TYPE_CHECKING:
     from SkullGANLib.segments.dataset import SegmentDataset
 
 PLANES, REGIONS = ("axial", "coronal", "sagittal"), ("temporal", "parietal")
+PREPARED_KINDS = ("real", "phantom")  # of data sets that are cut out of volumes
 
 
-class Logic(Annotations, VisualTests, Volumes, VolumeTools, LabelMaps):
+class Logic(Annotations, ClassFolders, DownstreamTrials, VisualTests, Volumes, VolumeTools, LabelMaps):
     """What the module can do, without its panel.
 
     Long work runs in a child process, one job at a time. With ``wait=True`` (the default) a call returns the result or
@@ -50,6 +53,7 @@ class Logic(Annotations, VisualTests, Volumes, VolumeTools, LabelMaps):
         head_frame: Any = None,
         hu_offset: float = 0.0,
         subject: str | None = None,
+        kind: str | None = None,
         overwrite: bool = False,
         options: Mapping[str, Any] | None = None,
         show: bool = True,
@@ -68,6 +72,8 @@ class Logic(Annotations, VisualTests, Volumes, VolumeTools, LabelMaps):
             head_frame: linear transform node whose own frame is the head frame, for a single volume.
             hu_offset: added to every value, for scans stored with a constant on top.
             subject: pseudonym, for a single volume; otherwise made from the values.
+            kind: of the data set, real or phantom; as the volumes say (attributes of nodes, ``phantom.json`` beside
+                files), and real where they say nothing, if not given.
             overwrite: replace a data set in the same folder.
             options: further options of ``skullgan prepare``, such as ``{"stride_mm": 30}``.
             show: put the segments and their table into the scene.
@@ -83,7 +89,12 @@ class Logic(Annotations, VisualTests, Volumes, VolumeTools, LabelMaps):
         arguments = ["prepare", *inputs.volumeFiles(sources, Path(files.name)), "--out", Path(out).expanduser()]
         arguments += inputs.cuttingArguments(sources, Path(files.name), planes, regions, interval_mm, mask, head_frame)
         arguments += ["--hu-offset", str(hu_offset)]
-        arguments += inputs.flags({**(options or {}), "subject": subject, "overwrite": overwrite})
+        kind = kind or (options or {}).get("kind")
+        if kind not in (None, *PREPARED_KINDS):
+            raise InputError(f"Volumes cannot be prepared as {kind}.", f"Say {' or '.join(PREPARED_KINDS)}.")
+        kind = kind or scene_volumes.commonKind(sources)
+        kind = kind if kind in PREPARED_KINDS else None
+        arguments += inputs.flags({**(options or {}), "subject": subject, "kind": kind, "overwrite": overwrite})
 
         def load(result: dict[str, Any]) -> SegmentDataset:
             dataset = openDataset(out)
@@ -212,6 +223,7 @@ class Logic(Annotations, VisualTests, Volumes, VolumeTools, LabelMaps):
         seed: int = 0,
         out: str | Path | None = None,
         conditions: Mapping[str, Any] | None = None,
+        classes: inputs.Classes = None,
         device: str = "auto",
         precision: str = "auto",
         audit: Any = None,
@@ -224,11 +236,14 @@ class Logic(Annotations, VisualTests, Volumes, VolumeTools, LabelMaps):
 
         Args:
             model: model folder, run, released weights (``.pth``), or ``"phantom"``, which comes along.
-            count: number of segments.
+            count: number of segments; of each class, where ``classes`` says no other.
             seed: the same seed draws the same ones.
             out: folder of the data set; a temporary one if not given.
             precision: float32, bfloat16 (faster, and a few HU off), or auto, which is what the device is built for.
             conditions: what to ask for, such as ``{"region": "temporal", "sdr": 0.45}``; a pair is a range.
+            classes: of a model with classes, which to draw: names, ``"all"``, or a mapping of names to numbers of
+                segments such as ``{"temporal/left": 50, "parietal/left": 20}``, None for the count; as often as in
+                the training set if not given.
             audit: data set that the model was trained on, or a sequence of these, to look for copies of its segments.
             copies: what to do about them: ``refuse``, ``drop``, or ``keep``, which marks them in the column ``copy``.
             device, overwrite, wait, finished: see ``prepare`` and ``train``.
@@ -246,6 +261,7 @@ class Logic(Annotations, VisualTests, Volumes, VolumeTools, LabelMaps):
             "--precision",
             precision,
             *inputs.conditionFlags(conditions),
+            *inputs.classFlags(classes),
             *inputs.flags({"overwrite": overwrite}),
             *inputs.auditArguments(audit, copies, self.temporary),
         ]

@@ -16,10 +16,15 @@ from SkullGANLib.errors import Cancelled, SkullGANError
 from SkullGANLib.jobs import Job, JobState
 
 from .annotations import ANNOTATION, LABELLED, LEARNING
+from .class_folders import CLASSES, IMPORT
+from .downstream import TRIAL
 from .inputs import KIND_ATTRIBUTE, PHANTOM_HEAD
 from .label_maps import COMPARISON, LAYERS, PAIRS, TRANSLATION
 from .section_annotate import AnnotateSection
+from .section_classes import ClassesSection
+from .section_downstream import DownstreamSection
 from .section_evaluate import EvaluateSection
+from .section_folders import FoldersSection
 from .section_generate import GenerateSection
 from .section_job import JobSection
 from .section_labels import LabelsSection
@@ -32,13 +37,14 @@ from .turing import MAKE, MARK
 from .volume_tools import ABLATION, ACOUSTIC, CALVARIUM, MAPS, STACKS
 from .volumes import GENERATION, TRAINING
 from .widgets import Bindings
-from .words import withoutDashes
+from .words import forPanel
 
 ERROR_LINES = 40
 # titles of the jobs that have a button here
 CANCELLABLE = ("Preview", "Prepare", "Train", "Generate", "Export", "Evaluate", MAKE, MARK, TRAINING, GENERATION)
 CANCELLABLE += (CALVARIUM, MAPS, ACOUSTIC, STACKS, ABLATION)
 CANCELLABLE += (LAYERS, PAIRS, TRANSLATION, COMPARISON, ANNOTATION, LEARNING, LABELLED)
+CANCELLABLE += (IMPORT, CLASSES, TRIAL)
 FOLDERS = {
     "datasetPath": "segments",
     "runPath": "run",
@@ -46,11 +52,13 @@ FOLDERS = {
     "volumeRunPath": "volume-run",
     "volumesPath": "volumes",
     "labelledPath": "slices",
+    "classSetPath": "classes",
     "fromLabelsPath": "from-labels",
     "labellerPath": "labeller",
     "labelledSetPath": "labelled",
     "exportPath": "export",
     "reportPath": "report",
+    "downstreamPath": "downstream",
     "turingPath": "visual-test",
 }
 
@@ -73,15 +81,18 @@ class Panel:
         self.status = StatusSection(self)
         self.job = JobSection(self)
         self.prepare = PrepareSection(self)
+        self.folders = FoldersSection(self)
         self.train = TrainSection(self)
         self.generate = GenerateSection(self)
+        self.classes = ClassesSection(self)
         self.volumes = VolumesSection(self)
         self.labels = LabelsSection(self)
         self.annotate = AnnotateSection(self)
         self.evaluate = EvaluateSection(self)
+        self.downstream = DownstreamSection(self)
         self.turing = TuringSection(self)
         self.sections = [self.status, self.job, self.prepare, self.train, self.generate, self.volumes, self.evaluate]
-        self.sections += [self.labels, self.annotate, self.turing]
+        self.sections += [self.folders, self.classes, self.labels, self.annotate, self.downstream, self.turing]
         logic.started.connect(self.onJobStarted)
         if logic.busy:  # the module was reloaded while a job runs
             self.onJobStarted(logic.job)
@@ -206,7 +217,7 @@ class Panel:
     def showError(self, error: SkullGANError, details: str = "") -> None:
         """The two lines of an error in a dialog; the log behind its details button."""
         options = {"detailedText": details} if details else {}
-        text = withoutDashes(f"{error.message}\n\n{error.advice}".strip())
+        text = forPanel(f"{error.message}\n\n{error.advice}".strip())
         slicer.util.errorDisplay(text, windowTitle="SkullGAN", **options)
 
     def mayReplace(self, folder: str, marker: str) -> bool:

@@ -10,6 +10,8 @@ import numpy as np
 import slicer
 import slicer.util
 
+from SkullGANLib.errors import InputError
+
 from . import geometry, scene
 from .inputs import KIND_ATTRIBUTE, PHANTOM_HEAD, SYNTHETIC_VOLUME
 
@@ -21,7 +23,12 @@ FACTS = {  # of volumes.json, and the attribute of the node that tells each
     "first_scale": "SkullGAN.firstScale",
     "library_version": "SkullGAN.libraryVersion",
 }
-FILE_FACTS = {"file": "SkullGAN.file", "image": "SkullGAN.image", "sha256": "SkullGAN.sha256"}
+FILE_FACTS = {  # of each file in it; the seed is its own, where it has one
+    "file": "SkullGAN.file",
+    "image": "SkullGAN.image",
+    "seed": "SkullGAN.seed",
+    "sha256": "SkullGAN.sha256",
+}
 KINDS = {SYNTHETIC_VOLUME: "synthetic", PHANTOM_HEAD: "phantom"}  # of a data set that is cut out of such a volume
 SOURCE_ROLE = "SkullGAN.source"  # of the reference to the node that this one was made from
 BONE_PRESET = "CT-Bone"
@@ -66,17 +73,44 @@ def refer(node: Any, source: Any) -> None:
         node.SetNodeReferenceID(SOURCE_ROLE, source.GetID())
 
 
-def datasetKind(volumeNode: Any) -> str:
-    """The kind of a data set that is cut out of a volume.
+def datasetKind(source: Any) -> str:
+    """The kind of a data set that is cut out of a volume: ``synthetic``, ``phantom`` or ``real``.
 
-    ``synthetic`` or ``phantom``, where attributes of the volume or of what it was made from say so, else ``real``.
+    Attributes of a volume node or of what it was made from say so, or ``phantom.json`` beside the file of a node or in
+    the folder of a scan; else it is ``real``.
     """
-    node = volumeNode
+    if isinstance(source, (str, Path)):
+        return "phantom" if isPhantomFile(Path(source).expanduser()) else "real"
+    node = source
     while node is not None:
         if (said := node.GetAttribute(KIND_ATTRIBUTE)) in KINDS:
             return KINDS[said]
+        stored = node.GetStorageNode()
+        if stored is not None and stored.GetFileName() and isPhantomFile(Path(stored.GetFileName())):
+            return "phantom"
         node = node.GetNodeReference(SOURCE_ROLE)
     return "real"
+
+
+def commonKind(sources: Sequence[Any]) -> str:
+    """The kind of a data set that is cut out of several volumes.
+
+    Raises:
+        InputError: they are of several kinds.
+    """
+    kinds = sorted({datasetKind(source) for source in sources})
+    if len(kinds) > 1:
+        raise InputError(
+            f"The volumes are of several kinds: {', '.join(kinds)}.", "Give those of one kind, or say which it is."
+        )
+    return kinds[0]
+
+
+def isPhantomFile(path: Path) -> bool:
+    """Whether a file or folder was written by ``skullgan phantom``, as ``phantom.json`` in or beside it says."""
+    from SkullGANLib.ct.label_names import phantom_names
+
+    return bool(phantom_names(path) or phantom_names(path.parent, path.name))
 
 
 def renderBone(volumeNode: Any, *, visible: bool = True) -> Any:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from slicer.i18n import tr as _
 
 from .widgets import allow
+from .words import forPanel
 
 if TYPE_CHECKING:
     from SkullGANLib.jobs import Job
@@ -54,6 +55,10 @@ class Section:
 
     def jobFinished(self, job: Job) -> None:
         """A job has ended."""
+
+    def notes(self, job: Job) -> list[str]:
+        """What the user should read about what a job has made, in the words of the panel."""
+        return [forPanel(note) for note in job.result.get("notes", [])]
 
     def startButton(self, button: Any, title: str, text: str, why: str, tip: str) -> None:
         """Show a button as the start or, while the job of this title runs, as the cancel button."""

@@ -85,6 +85,7 @@ class AnnotateSection(Section):
                 count=parameters.labelledCount,
                 seed=parameters.seed + 1,  # not the images that were painted
                 conditions=self.panel.generate.asked(),
+                classes=self.panel.classes.asked(),
                 out=parameters.labelledSetPath,
                 device=parameters.device,
                 overwrite=True,
@@ -96,7 +97,7 @@ class AnnotateSection(Section):
             self.ui.annotateLabel.text = ""
 
     def jobFinished(self, job: Job) -> None:
-        parameters, notes = self.panel.saved(), job.result.get("notes", [])
+        parameters, notes = self.panel.saved(), self.notes(job)
         if job.state is not JobState.DONE or job.value is None:
             return
         if job.title == ANNOTATION:

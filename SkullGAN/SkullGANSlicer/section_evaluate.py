@@ -13,6 +13,7 @@ from .pairs import FLAG, RATIO
 from .reports import HIGHLIGHTS
 from .section import Section
 from .widgets import allow, fillTable
+from .words import forPanel
 
 if TYPE_CHECKING:
     from .panel import Panel
@@ -83,7 +84,7 @@ class EvaluateSection(Section):
         if what != "report":
             return
         self._evaluated = value
-        self.ui.evaluateLabel.text = " ".join(value["warnings"])
+        self.ui.evaluateLabel.text = " ".join(map(forPanel, value["warnings"]))
         for table, headings, rows in (
             (self.ui.highlightsTable, HIGHLIGHTS, value["highlights"]),
             (self.ui.metricsTable, HEADINGS, value["rows"]),

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .panel import Panel
 
 STEPS = 100  # of a slider for a condition
+CLASS = "class"  # the condition that has a table of its own, see ``section_classes``
 SHOWN = ("index", "sdr", "thickness_mm", "intensity_hu")
 SUFFIXES = {"nrrd": ".nrrd", "nii": ".nii.gz", "npy": ".npy", "png": "", "dicom": ""}
 
@@ -102,6 +103,7 @@ class GenerateSection(Section):
                 seed=parameters.seed,
                 out=parameters.syntheticPath,
                 conditions=self.asked(),
+                classes=self.panel.classes.asked(),
                 device=parameters.device,
                 audit=parameters.auditPath or None,
                 copies="keep" if parameters.auditPath else "refuse",
@@ -142,7 +144,7 @@ class GenerateSection(Section):
 
     def jobFinished(self, job: Job) -> None:
         if job.title == "Generate":
-            self.ui.modelLabel.text = " ".join([self._words, *job.result.get("notes", [])])
+            self.ui.modelLabel.text = " ".join([self._words, *self.notes(job)])
             if job.state is JobState.DONE:
                 self.panel.saved().evaluatedPath = job.result["out"]
         elif job.title == "Export" and job.state is JobState.DONE:
@@ -179,6 +181,12 @@ class GenerateSection(Section):
         return self._card.network.get("labels", []) if self._card is not None else []
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """Classes of the model that is chosen; empty for one without."""
+        condition = self._card.conditions.get(CLASS) if self._card is not None else None
+        return tuple(condition.values) if condition is not None and condition.kind == "category" else ()
+
+    @property
     def words(self) -> str:
         """What is told of the model that is chosen."""
         return self._words
@@ -204,7 +212,8 @@ class GenerateSection(Section):
             except SkullGANError as error:
                 words = str(error)
         self.ui.modelLabel.text = self._words = words
-        self._buildConditions(self._card.conditions if self._card is not None else {})
+        conditions = self._card.conditions if self._card is not None else {}
+        self._buildConditions({name: each for name, each in conditions.items() if name != CLASS or not self.classes})
 
     def _offerAudit(self) -> None:
         """Check against a data set that the panel knows, where the model was trained on it; the user may empty it."""

@@ -12,6 +12,7 @@ from SkullGANLib.jobs import Job, JobState
 from .inputs import holdsSegments
 from .label_maps import COMPARISON, LAYERS, PAIRS, TRANSLATION
 from .section import Section
+from .words import forPanel
 
 if TYPE_CHECKING:
     from .panel import Panel
@@ -110,7 +111,7 @@ class LabelsSection(Section):
             self.ui.labelMapsLabel.text = ""
 
     def jobFinished(self, job: Job) -> None:
-        parameters, notes = self.panel.saved(), job.result.get("notes", [])
+        parameters, notes = self.panel.saved(), self.notes(job)
         if job.title == LAYERS and job.value is not None:
             self.ui.labelMapsLabel.text = " ".join(notes)
             parameters.labelledSegmentation = job.value
@@ -122,7 +123,7 @@ class LabelsSection(Section):
             parameters.trainDataPath = str(job.value.path)
         elif job.title == COMPARISON and job.value is not None:
             said = _("The figures of each label are in a table of the scene; Open report shows them with pictures.")
-            self.ui.modelLabel.text = " ".join([said, *job.result.get("warnings", [])])
+            self.ui.modelLabel.text = " ".join([said, *map(forPanel, job.result.get("warnings", []))])
             self.panel.update()
         elif job.title == TRANSLATION and job.state is JobState.DONE:
             self.ui.modelLabel.text = " ".join([self.panel.generate.words, *notes])

@@ -16,7 +16,7 @@ from .logic import PLANES
 from .results import PIXEL_MM, Preview
 from .section import Section
 from .widgets import allow, fillTable
-from .words import heading, withoutDashes
+from .words import forPanel, heading
 
 if TYPE_CHECKING:
     from .panel import Panel
@@ -84,7 +84,7 @@ class PrepareSection(Section):
         if what == "preview":
             self._preview, self._folder = value, None
             words = _("{kept} of {n} pieces are good enough for a data set.").format(kept=value.kept, n=len(value.hu))
-            self.ui.prepareLabel.text = " ".join([words, *map(withoutDashes, value.notes)])
+            self.ui.prepareLabel.text = " ".join([words, *map(forPanel, value.notes)])
             self._fill(value.rows, PIXEL_MM)
         elif what == "segments" and value[0].GetAttribute(KIND_ATTRIBUTE) in ("real", "phantom"):
             # the folder and not the data set, whose open file would keep it from being replaced on Windows
@@ -108,9 +108,8 @@ class PrepareSection(Section):
     def jobFinished(self, job: Job) -> None:
         if job.title == "Prepare" and job.value is not None:
             parameters = self.panel.saved()
-            parameters.trainDataPath = parameters.realPath = job.result["dataset"]
-            notes = map(withoutDashes, job.result.get("notes", []))
-            self.ui.prepareLabel.text = " ".join([self.ui.prepareLabel.text, *notes])
+            parameters.trainDataPath = parameters.realPath = parameters.classedPath = job.result["dataset"]
+            self.ui.prepareLabel.text = " ".join([self.ui.prepareLabel.text, *self.notes(job)])
 
     def _showHead(self) -> None:
         """Bring the scan that was cut behind everything else, where it is known which."""

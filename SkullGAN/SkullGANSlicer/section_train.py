@@ -17,7 +17,7 @@ from .plots import LivePlot
 from .scene import makeFolder
 from .section import FOLDER, Section
 from .widgets import allow, fillChoices, showPicture
-from .words import duration, withoutDashes
+from .words import duration, forPanel
 
 if TYPE_CHECKING:
     from .panel import Panel
@@ -123,7 +123,7 @@ class TrainSection(Section):
     def onEstimated(self, job: Job) -> None:
         start, self._startAfterwards = self._startAfterwards, None
         self._timed = job.state is JobState.DONE and "memory_gib" in job.result
-        text = estimateText(job.result) if self._timed else withoutDashes(str(job.error or ""))
+        text = estimateText(job.result) if self._timed else forPanel(str(job.error or ""))
         self.ui.estimateLabel.text = text
         if start is not None and job.error is not None:
             self.panel.showError(job.error)
@@ -178,7 +178,7 @@ class TrainSection(Section):
         if job.value is not None:
             samples = job.value.samples
             self._showSample(str(samples[-1]) if samples else "")
-            self.ui.speedLabel.text = " ".join([self.ui.speedLabel.text, *job.result.get("notes", [])]).strip()
+            self.ui.speedLabel.text = " ".join([self.ui.speedLabel.text, *self.notes(job)]).strip()
             self.panel.generate.offer(job.value.model)
         self._plot = None
 

@@ -132,7 +132,7 @@ class TuringSection(Section):
 
     def jobFinished(self, job: Job) -> None:
         if job.title == MAKE and job.state is JobState.DONE:
-            self._notes = list(job.result.get("notes", []))
+            self._notes = self.notes(job)
             if self.parameters is not None and job.value == Path(self.parameters.turingPath).expanduser():
                 self.panel.attempt(self._begin)
 

@@ -198,19 +198,19 @@ class VolumesSection(Section):
 
     def jobFinished(self, job: Job) -> None:
         if job.title == TRAINING and job.state is JobState.DONE:
-            self.ui.volumeTrainingLabel.text = " ".join(job.result.get("notes", []))
+            self.ui.volumeTrainingLabel.text = " ".join(self.notes(job))
             self.panel.generate.offer(job.value.model)
         elif job.title == CALVARIUM and job.value is not None:
-            self.ui.toolsLabel.text = " ".join(job.result.get("notes", []))
+            self.ui.toolsLabel.text = " ".join(self.notes(job))
             self.panel.saved().toolVolume = job.value  # the next thing is to map it
         elif job.title == MAPS and job.value is not None:
             self.ui.toolsLabel.text = mapsText(job.result)
         elif job.title == ABLATION and job.value is not None:
             words = _("Tables and pictures are in {folder}; the figures of each training are in tables of the scene.")
-            told = [words.format(folder=job.value), *job.result.get("notes", [])]
+            told = [words.format(folder=job.value), *self.notes(job)]
             self.ui.volumeTrainingLabel.text = " ".join(told)
         elif job.title == STACKS and job.value is not None:
-            self.ui.toolsLabel.text = stackText(job.result)
+            self.ui.toolsLabel.text = stackText(job.result, self.notes(job))
         elif job.title == ACOUSTIC and job.value is not None:
             self.ui.toolsLabel.text = _("Written to {folder}.").format(folder=job.value)
 
@@ -222,9 +222,9 @@ def mapsText(result: dict[str, Any]) -> str:
     return _("Thickness in mm: {mm}; SDR: {sdr}.").format(mm=mm, sdr=sdr)
 
 
-def stackText(result: dict[str, Any]) -> str:
-    """How much the slices of a stack differ from their neighbours."""
-    found, notes = result["continuity"], result.get("notes", [])
+def stackText(result: dict[str, Any], notes: list[str]) -> str:
+    """How much the slices of a stack differ from their neighbours, and what else is to be read."""
+    found = result["continuity"]
     said = _("Slices {mm:g} mm apart differ by {hu:.0f} HU.").format(mm=found["distance_mm"], hu=found["step_hu"])
     return " ".join([said, *notes])
 

@@ -34,6 +34,7 @@ def fromPhantomToReport(logic: Any, *, images: int = 256, count: int = 16) -> No
         assert preview.tableNode.GetNumberOfRows() == len(preview.hu)
         dataset = logic.prepare([head], folder / "segments", planes=("axial",))
         assert len(dataset) == preview.kept
+        assert dataset.meta.kind == "phantom"
         assert set(dataset.table["region"]) == {"temporal", "parietal"}
         placed = logic.placeSegment(0, dataset)
         assert np.array_equal(slicer.util.arrayFromVolume(placed)[0], dataset.hu[0])
