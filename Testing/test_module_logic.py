@@ -126,8 +126,8 @@ def test_a_mask_and_a_head_frame_of_the_scene_are_used(logic, head, dataset, tmp
     assert heights == pytest.approx([8], abs=0.01)  # positions count from the frame that was given
     with pytest.raises(InputError, match="one volume"):
         logic.prepare([head, head], tmp_path / "two", mask=preview.segmentation)
-    with pytest.raises(InputError, match="prepared as synthetic"):
-        logic.prepare(head, tmp_path / "other", kind="synthetic")
+    with pytest.raises(InputError, match="prepared as pictures"):
+        logic.prepare(head, tmp_path / "other", kind="pictures")
 
 
 def test_a_scan_stored_with_a_constant_is_named_and_mended(logic, head, volume, dataset, tmp_path):

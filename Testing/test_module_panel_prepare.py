@@ -104,6 +104,12 @@ def test_a_data_set_is_of_the_kind_of_its_volumes(desk):
         call = desk.calls("prepare")[-1]
         kinds.append(call[call.index("--kind") + 1])
     assert kinds == ["phantom", "real"]
+    other.SetAttribute("SkullGAN.kind", "synthetic volume")
+    desk.parameters.volumes = [other]
+    desk.press(ui.prepareButton)
+    call = desk.calls("prepare")[-1]
+    assert call[call.index("--kind") + 1] == "synthetic"
+    other.RemoveAttribute("SkullGAN.kind")
     desk.parameters.volumes = [head, other]
     before = desk.logic.job
     ui.prepareButton.click()

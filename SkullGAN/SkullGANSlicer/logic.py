@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from SkullGANLib.segments.dataset import SegmentDataset
 
 PLANES, REGIONS = ("axial", "coronal", "sagittal"), ("temporal", "parietal")
-PREPARED_KINDS = ("real", "phantom")  # of data sets that are cut out of volumes
+PREPARED_KINDS = ("real", "phantom", "synthetic")  # of data sets that are cut out of volumes
 
 
 class Logic(Annotations, ClassFolders, DownstreamTrials, VisualTests, Volumes, VolumeTools, LabelMaps):
@@ -72,8 +72,8 @@ class Logic(Annotations, ClassFolders, DownstreamTrials, VisualTests, Volumes, V
             head_frame: linear transform node whose own frame is the head frame, for a single volume.
             hu_offset: added to every value, for scans stored with a constant on top.
             subject: pseudonym, for a single volume; otherwise made from the values.
-            kind: of the data set, real or phantom; as the volumes say (attributes of nodes, ``phantom.json`` beside
-                files), and real where they say nothing, if not given.
+            kind: of the data set, real, phantom or synthetic; as the volumes say (attributes of nodes,
+                ``phantom.json`` beside files), and real where they say nothing, if not given.
             overwrite: replace a data set in the same folder.
             options: further options of ``skullgan prepare``, such as ``{"stride_mm": 30}``.
             show: put the segments and their table into the scene.

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 @click.option("--subjects", type=click.Path(path_type=Path), help="CSV with columns path and subject.")
 @click.option("--series", help="DICOM series: number in the listing of skullgan info, or start of its UID.")
 @click.option("--hu-offset", default=0.0, show_default=True, help="Added to every value.")
-@click.option("--kind", type=click.Choice(["real", "phantom"]), default="real", show_default=True)
+@click.option("--kind", type=click.Choice(["real", "phantom", "synthetic"]), default="real", show_default=True)
 @click.option("--jobs", default=1, show_default=True, help="Volumes at a time; each needs about 1 GB.")
 @click.option("--backend", type=click.Choice(["loky", "dask"]), default="loky", show_default=True)
 @click.option("--scheduler", help="Address of a running dask scheduler.")

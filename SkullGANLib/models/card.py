@@ -11,6 +11,7 @@ from SkullGANLib import __version__
 from SkullGANLib.errors import FormatError
 from SkullGANLib.files import read_document, restore_interrupted
 from SkullGANLib.models.window import IntensityWindow
+from SkullGANLib.words import fault
 
 CARD_FILE = "model.json"
 SPACING_TOLERANCE = 0.02
@@ -143,8 +144,6 @@ def load_card(path: str | Path) -> ModelCard:
     try:
         return ModelCard(**content)
     except (ValidationError, TypeError) as error:
-        why = str(error)
-        if isinstance(error, ValidationError):
-            first = error.errors()[0]
-            why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        raise FormatError(f"{folder / CARD_FILE} is damaged: {why}.", "Take a whole copy of the model.") from error
+        raise FormatError(
+            f"{folder / CARD_FILE} is damaged: {fault(error)}.", "Take a whole copy of the model."
+        ) from error

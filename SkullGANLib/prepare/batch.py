@@ -128,7 +128,7 @@ def prepare_dataset(
     out: Path,
     options: PrepareOptions | None = None,
     *,
-    kind: Literal["real", "phantom"] = "real",
+    kind: Literal["real", "phantom", "synthetic"] = "real",
     n_jobs: int = 1,
     backend: Literal["loky", "dask"] = "loky",
     scheduler: str | None = None,
@@ -145,7 +145,7 @@ def prepare_dataset(
         jobs: the volumes.
         out: folder of the data set.
         options: how to cut.
-        kind: real scans, or phantoms.
+        kind: real scans, phantoms, or volumes that a model drew.
         n_jobs: volumes at a time, each in a process of its own.
         backend: processes on this machine (loky), or a dask cluster.
         scheduler: address of a running dask scheduler; None starts a cluster on this machine.

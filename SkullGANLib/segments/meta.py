@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from SkullGANLib.errors import FormatError, InputError
 from SkullGANLib.files import read_document
+from SkullGANLib.words import fault
 
 META_FILE = "dataset.json"
 FORMAT, VERSION = "skullgan-dataset", 1
@@ -66,7 +67,7 @@ def build_meta(**facts: Any) -> DatasetMeta:
     try:
         return DatasetMeta(**facts)
     except ValidationError as error:
-        raise InputError(f"The facts of the data set do not hold: {_first(error)}.", "Correct that one.") from error
+        raise InputError(f"The facts of the data set do not hold: {fault(error)}.", "Correct that one.") from error
 
 
 def parse_meta(folder: Path) -> DatasetMeta:
@@ -81,10 +82,6 @@ def parse_meta(folder: Path) -> DatasetMeta:
     try:
         return DatasetMeta(**content)
     except (ValidationError, TypeError) as error:
-        words = _first(error) if isinstance(error, ValidationError) else str(error)
-        raise FormatError(f"{folder / META_FILE} is damaged: {words}.", "Take a whole copy of the data set.") from error
-
-
-def _first(error: ValidationError) -> str:
-    first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise FormatError(
+            f"{folder / META_FILE} is damaged: {fault(error)}.", "Take a whole copy of the data set."
+        ) from error
