@@ -55,7 +55,9 @@ def test_a_layer_is_a_convolution_with_weights_of_its_own_for_each_image():
     for k in range(2):  # modulate, demodulate, convolve: equations 1 and 3 of StyleGAN2
         weight = layer.weight / 6 * layer.modulation(style[k])[None, :, None, None]
         weight = weight / (weight.square().sum((1, 2, 3), keepdim=True) + 1e-8).sqrt()
-        expected = F.leaky_relu(F.conv2d(x[k : k + 1], weight, padding=1), 0.2) * (2 / 1.04) ** 0.5
+        expected = (
+            F.leaky_relu(F.conv2d(F.pad(x[k : k + 1], (1, 1, 1, 1), mode="replicate"), weight), 0.2) * (2 / 1.04) ** 0.5
+        )
         found = layer(x[k : k + 1], style[k : k + 1], torch.tensor([k]))
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 

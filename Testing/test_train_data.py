@@ -118,6 +118,15 @@ def test_the_bone_floor_lies_below_nearly_all_bone_between_10_hu_and_half_of_the
     assert not data("with a hole", (5, 800), (6, hole), (7, 800)).one_piece
 
 
+@pytest.mark.parametrize(("apart", "one_piece"), [(1, True), (2, False)])
+def test_one_odd_image_among_many_does_not_say_that_bone_falls_apart(tmp_path, apart, one_piece):
+    hu = np.zeros((60, 32, 32), np.int16)
+    hu[:, 5] = 800
+    hu[:apart, 9] = 800
+    SegmentDataset.create(tmp_path / "set", hu, {}, kind="phantom")
+    assert TrainingData([tmp_path / "set"]).one_piece == one_piece
+
+
 def test_the_fingerprint_follows_rows_and_content(tmp_path):
     one = TrainingData([make(tmp_path / "a")]).fingerprint
     assert TrainingData([make(tmp_path / "b")]).fingerprint == one

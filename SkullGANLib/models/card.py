@@ -80,8 +80,8 @@ class ModelCard(BaseModel):
         bone_floor_hu: pixels less than this above the background become background, which no network quite reaches.
             From the training set: what all but 1 % of its bone pixels exceed, but no more than half of their median;
             else 10 HU, below which the paper counts no pixel as bone.
-        one_piece: the bone of every training image hangs together, without holes, so in drawn ones only the largest
-            piece is kept, with all that it encloses.
+        one_piece: the bone of nearly every training image hangs together, without holes, so in drawn ones only the
+            largest piece is kept, with all that it encloses.
         conditions: what a sample can be asked for, with the statistics of each, in the order of the network's columns.
         condition_mean, condition_covariance: of the network's condition columns over the training set, the latter row
             by row; empty for a model whose conditions count as independent.

@@ -168,14 +168,16 @@ class Layer(nn.Module):
         """(B, before, H, W), (B, style) and (B,) noise keys to (B, after, H, W).
 
         Weighing the inputs before a common convolution and the outputs after it is the same as a convolution with
-        weights of its own for each image (equations 1 to 3 of StyleGAN2).
+        weights of its own for each image (equations 1 to 3 of StyleGAN2). Maps are continued beyond their border by
+        what lies there: zeros would leave streaks in bone that spans the image.
         """
         scale = self.modulation(style)
         weight = self.weight / math.sqrt(self.weight[0].numel())
         with full_precision(x.device):
             squares = scale.float().square() @ weight.float().square().sum((2, 3)).T
             demodulation = _GAIN * torch.rsqrt(squares + 1e-8)  # the gain passes through the rectifier
-        x = F.conv2d(x * scale[:, :, None, None].to(x.dtype), weight, padding=1)
+        x = F.pad(x * scale[:, :, None, None].to(x.dtype), (1, 1, 1, 1), mode="replicate")
+        x = F.conv2d(x, weight)
         bias = self.bias[:, None, None].to(x.dtype)
         x = self.noise(torch.addcmul(bias, x, demodulation[:, :, None, None].to(x.dtype)), keys)
         return F.leaky_relu(x, _SLOPE, inplace=True)

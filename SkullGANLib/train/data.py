@@ -26,6 +26,7 @@ from SkullGANLib.segments.splits import split_by_subject
 _BLOCK = 256  # segments between two reports while looking for the extremes
 _RESIDENT_SHARE = 0.25  # of the device's free memory
 _SAMPLED = 500  # segments that tell the bone floor
+_WHOLE = 0.98  # share of them whose bone is one piece, from which on that of drawn ones is, too
 _FEWEST = 4  # subjects of which one can be spared
 _LEAST_OF_CLASS = 10  # images by which a class is known
 _SIDE = re.compile(r"(?<![^\W\d_])(left|right)(?![^\W\d_])", re.IGNORECASE)  # as a word of a class
@@ -56,7 +57,7 @@ class TrainingData:
         conditions: name to what a ``ModelCard`` says of it, for each of those asked for that varies in the data.
         condition_mean, condition_covariance: of the columns they are encoded in, for the card.
         bone_floor_hu: what all but 1 % of the bone pixels exceed, between 10 HU and half of the median.
-        one_piece: whether the bone of every image is one, without holes; see ``ModelCard`` for what both are for.
+        one_piece: whether the bone of nearly every image is one, without holes; see ``ModelCard`` for what both are for.
         fingerprint: SHA-256 over the sets and the rows used.
         card: what a model should say of its training set.
         paired: whether what samples are asked for is that of ``reference``, so that each can be set beside a real one.
@@ -264,8 +265,8 @@ class TrainingData:
         if not is_bone.any():
             return 10.0, False
         faintest, median = np.percentile(hu[is_bone] - self.background_hu, [1, 50])
-        one_piece = all(np.array_equal(mask, largest_piece(mask)) for mask in is_bone)
-        return max(10.0, min(float(faintest), 0.5 * float(median))), one_piece
+        one_piece = np.mean([np.array_equal(mask, largest_piece(mask)) for mask in is_bone]) >= _WHOLE
+        return max(10.0, min(float(faintest), 0.5 * float(median))), bool(one_piece)
 
 
 def training_rows(dataset: SegmentDataset) -> np.ndarray:
