@@ -38,7 +38,7 @@ class SkullGAN(ScriptedLoadableModule):
         ScriptedLoadableModule.__init__(self, parent)
         parent.title = _("SkullGAN")
         parent.categories = [translate("qSlicerAbstractCoreModule", "Image Synthesis")]
-        parent.dependencies = ["Segmentations", "Volumes", "Tables", "Plots", "Markups"]
+        parent.dependencies = ["Segmentations", "Volumes", "Tables", "Plots", "Markups", "Sequences"]
         parent.contributors = ["The SkullGAN developers"]
         parent.helpText = _(
             "Cut segments of skull bone out of head CT, train generative models on them on this computer, generate "
@@ -139,6 +139,8 @@ class SkullGANParameterNode:
     modelPath: str = ""
     conditions: str = "{}"
     classes: str = "{}"
+    variety: Annotated[int, WithinRange(0, 100)] = 100
+    centres: Annotated[int, WithinRange(1, 256)] = 1
     count: Annotated[int, WithinRange(1, 100_000)] = 64
     seed: Annotated[int, WithinRange(0, 2_147_483_647)] = 0
     auditPath: str = ""
@@ -165,6 +167,9 @@ class SkullGANParameterNode:
     labellerPath: str = ""
     labelledCount: Annotated[int, WithinRange(1, 100_000)] = 200
     labelledSetPath: str = ""
+
+    walkFrames: Annotated[int, WithinRange(2, 1000)] = 120
+    walkPerSecond: Annotated[int, WithinRange(1, 60)] = 20
 
     realPath: str = ""
     split: Annotated[str, Choice(["auto", "all", "train", "val", "test"])] = "auto"

@@ -108,3 +108,52 @@ def test_several_classes_are_drawn_into_the_scene_in_one_go(logic, tmp_path):
     for wrong, words in (({"MRI": 1}, "knows no class 'MRI'"), ({"MR": 0}, "names no number")):
         with pytest.raises(SkullGANError, match=words):
             logic.generate(model, classes=wrong, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [
+        ({}, []),
+        ({"centres": 4}, []),  # which say nothing without a truncation
+        ({"truncation": 0.7}, ["--truncation", "0.7", "--centres", "1"]),
+        ({"truncation": 0, "centres": 4}, ["--truncation", "0", "--centres", "4"]),
+        ({"truncation": 1.5}, ["--truncation", "1.5", "--centres", "1"]),  # for the command line to refuse
+    ],
+)
+def test_less_variety_is_asked_for_in_the_words_of_the_command_line(module, given, asked):
+    from SkullGANSlicer import inputs
+
+    assert inputs.truncationFlags(**{"truncation": 1.0, "centres": 1} | given) == asked
+
+
+def test_images_drawn_towards_the_middle_of_their_class_are_more_alike_and_say_so(logic, tmp_path):
+    from SkullGANSlicer.inputs import openDataset
+
+    model, spread, told = tmp_path / "model", [], []
+    tiny(model)
+    for truncation in (1.0, 0.5, 0.0):
+        volume, _ = logic.generate(model, count=6, classes=["MR"], truncation=truncation, device="cpu")
+        spread.append(slicer.util.arrayFromVolume(volume).std(axis=0).mean())
+        told.append(openDataset(volume).meta.extra.get("truncation"))
+    assert spread[0] > spread[1] > spread[2]
+    assert told == [None, 0.5, 0.0]
+    relativistic = tmp_path / "relativistic"
+    tiny(relativistic, "skullgan")
+    with pytest.raises(SkullGANError, match="cannot be drawn towards the middle"):
+        logic.generate(relativistic, truncation=0.5, device="cpu")
+
+
+def test_a_data_set_is_reduced_to_the_pixels_of_a_small_model(logic, tmp_path):
+    generator = np.random.default_rng(0)
+    hu = generator.integers(0, 2000, (3, 64, 64)).astype(np.int16)
+    given = SegmentDataset.create(tmp_path / "set", hu, {"class": np.array(["a", "b", "b"])}, kind="real")
+    made = logic.reduce(given, 32, tmp_path / "small")
+    assert (made.path, made.meta.spacing_mm, made.meta.kind) == (tmp_path / "small", 0.9, "real")
+    np.testing.assert_array_equal(made.hu, np.rint(hu.reshape(3, 32, 2, 32, 2).mean((2, 4))))
+    assert made.table["class"].tolist() == ["a", "b", "b"]
+    volume, _ = logic.show(given)
+    with pytest.raises(SkullGANError, match="exists already"):
+        logic.reduce(volume, 32, tmp_path / "small")
+    assert len(logic.reduce(volume, 32, tmp_path / "small", overwrite=True)) == 3
+    with pytest.raises(SkullGANError, match="64 pixels cannot be reduced to 48"):
+        logic.reduce(given, 48, tmp_path / "other")

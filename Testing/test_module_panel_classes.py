@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from test_module_panel import cells, makeDesk
+from test_module_panel import cells, makeDesk, tip
 from test_module_panel_generate import CONDITIONS, rows
 
 import slicer_host
@@ -181,3 +181,38 @@ def test_labelled_images_are_drawn_of_the_checked_classes_too(desk):
     desk.press(ui.generateLabelledButton)
     call = desk.calls("label")[-1]
     assert [call[i + 1] for i, word in enumerate(call) if word == "--class"] == ["parietal/left=5", "temporal/left"]
+
+
+def variety(desk, button, command: str) -> dict[str, str]:
+    """What the newest child was told of the variety of the images."""
+    desk.script(command, "sys.exit(2)")
+    desk.press(button)
+    call = desk.calls(command)[-1]
+    return {word: call[i + 1] for i, word in enumerate(call) if word in ("--truncation", "--centres")}
+
+
+def test_less_variety_is_asked_for_of_segments_and_of_labelled_images(desk):
+    ui = opened(desk)
+    (desk.folder / "home" / "labeller-1").mkdir(parents=True)
+    (desk.folder / "home" / "labeller-1" / "labeller.json").write_text("{}")
+    buttons = {"generate": ui.generateButton, "label": ui.generateLabelledButton}
+    assert (ui.varietySpinBox.value, ui.varietySpinBox.suffix) == (100, " %")
+    assert (ui.centresSpinBox.value, ui.centresSpinBox.enabled) == (1, False)
+    assert tip(ui.centresSpinBox) == "Images keep all their variety: choose less than 100 % first."
+    assert [variety(desk, button, command) for command, button in buttons.items()] == [{}, {}]
+    ui.varietySpinBox.value = 70
+    assert ui.centresSpinBox.enabled
+    assert tip(ui.centresSpinBox).startswith("How many middles each class has")
+    ui.centresSpinBox.value = 3
+    told = {"--truncation": "0.7", "--centres": "3"}
+    assert [variety(desk, button, command) for command, button in buttons.items()] == [told, told]
+    ui.varietySpinBox.value = 0
+    assert variety(desk, ui.generateButton, "generate") == {"--truncation": "0.0", "--centres": "3"}
+
+
+def test_of_a_model_without_classes_no_variety_is_asked_for(desk):
+    ui = opened(desk)
+    ui.varietySpinBox.value = 70
+    desk.parameters.modelPath = str(desk.model("without", conditions=CONDITIONS))
+    assert not ui.varietySpinBox.visible
+    assert variety(desk, ui.generateButton, "generate") == {}

@@ -262,3 +262,18 @@ def test_after_an_export_the_panel_says_where_it_is(desk):
     desk.press(ui.exportButton)
     path = desk.folder / "home" / "export-1" / "nrrd-segments.nrrd"
     assert ui.jobLabel.text == f"Exported to {path}"
+
+
+@pytest.mark.parametrize(
+    ("family", "network", "size"),
+    [
+        ("style", {"size": 64}, 64),
+        ("relativistic", {"widths": [96, 96, 96, 48, 24]}, 64),
+        ("relativistic", {"widths": [64, 64, 64, 48], "patch": 4}, 128),
+        ("skullgan", {"generator": [64, 32, 16, 8]}, 32),
+        ("unknown", {}, 128),
+    ],
+)
+def test_the_pixels_of_a_model_are_told_whatever_its_card_says_of_them(desk, family, network, size):
+    desk.model("home/run/model", family=family, network=network)
+    assert desk.open().ui.modelLabel.text.startswith(f"{size} x {size} pixels of 0.45 mm")

@@ -6,8 +6,8 @@ import typing
 
 import pytest
 from test_module_panel import STARTS, cells, makeDesk, tip
-from test_module_panel_volumes import NODES as VOLUME_NODES
-from test_module_panel_volumes import VALUES as VOLUME_VALUES
+from test_module_panel_volume_parameters import NODES as VOLUME_NODES
+from test_module_panel_volume_parameters import VALUES as VOLUME_VALUES
 
 import slicer_host
 
@@ -33,6 +33,10 @@ VALUES = {  # widget: parameter, a value of it
     "blackSpinBox": ("blackHu", -500),
     "whiteSpinBox": ("whiteHu", 1500),
     "downstreamSeedsSpinBox": ("downstreamSeeds", 5),
+    "varietySpinBox": ("variety", 70),
+    "centresSpinBox": ("centres", 3),
+    "walkFramesSpinBox": ("walkFrames", 48),
+    "walkPerSecondSpinBox": ("walkPerSecond", 12),
 }
 PATHS = ["scansPath", "datasetPath", "trainDataPath", "initPath", "pretrainPath", "runPath", "modelPath"]
 PATHS += ["auditPath", "syntheticPath", "exportPath", "realPath", "evaluatedPath", "controlPath", "reportPath"]
@@ -62,7 +66,7 @@ ELSEWHERE = {"turingReader", "trainSettings", "volumes", "offeredVolume", "defau
 ELSEWHERE |= {"paintedLabels"}  # in test_module_panel_annotate.py
 ELSEWHERE |= {"classes"}  # in test_module_panel_classes.py
 ELSEWHERE |= {"subjectPattern", "classColumns"}  # in test_module_panel_folders.py
-ELSEWHERE |= {*VOLUME_VALUES, *VOLUME_NODES}  # in test_module_panel_volumes.py
+ELSEWHERE |= {*VOLUME_VALUES, *VOLUME_NODES}  # in test_module_panel_volume_parameters.py
 
 
 def test_every_parameter_has_its_widget_in_these_tests():

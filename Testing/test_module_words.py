@@ -48,7 +48,12 @@ def words():
         ("as skullgan prepare makes them.", 'as "Prepare" makes them.'),
         ("Say it with --subjects or --subject-pattern.",
          'Say it with "Table of subjects" or "Subject pattern".'),
-        ("bring it to the other's: skullgan dataset reduce.", "bring it to the other's: skullgan dataset reduce."),
+        ("bring the finer one to the other's: skullgan dataset reduce.",
+         'bring the finer one to the other\'s: "Reduce pixels" in section 4.'),
+        ("cannot be drawn towards the middle. Leave --truncation out.",
+         'cannot be drawn towards the middle. Leave "Variety" out.'),
+        ("Give --out a name that ends in .mp4 or .png.", "Give the file a name that ends in .mp4 or .png."),
+        ("look at it: skullgan dataset sheet.", "look at it: skullgan dataset sheet."),  # which the panel does not have
     ],
 )  # fmt: skip
 def test_a_message_asks_for_what_the_panel_has(words, said, shown):

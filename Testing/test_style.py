@@ -49,14 +49,16 @@ def test_the_full_size_has_the_seeds_layers_and_lengths():
     assert [full.channels(size) for size in (16, 64, 128, 512)] == [256, 256, 128, 32]
 
 
-def test_a_layer_is_a_convolution_with_weights_of_its_own_for_each_image():
+@pytest.mark.parametrize(("size", "beyond"), [(8, "constant"), (16, "constant"), (32, "replicate")])
+def test_a_layer_is_a_convolution_with_weights_of_its_own_for_each_image(size, beyond):
     torch.manual_seed(0)
-    layer, x, style = Layer(4, 6, 5, 0), torch.randn(2, 4, 8, 8), torch.randn(2, 5)
+    layer, x, style = Layer(4, 6, 5, 0), torch.randn(2, 4, size, size), torch.randn(2, 5)
+    torch.nn.init.zeros_(layer.noise.strength)
     for k in range(2):  # modulate, demodulate, convolve: equations 1 and 3 of StyleGAN2
         weight = layer.weight / 6 * layer.modulation(style[k])[None, :, None, None]
         weight = weight / (weight.square().sum((1, 2, 3), keepdim=True) + 1e-8).sqrt()
         expected = (
-            F.leaky_relu(F.conv2d(F.pad(x[k : k + 1], (1, 1, 1, 1), mode="replicate"), weight), 0.2) * (2 / 1.04) ** 0.5
+            F.leaky_relu(F.conv2d(F.pad(x[k : k + 1], (1, 1, 1, 1), mode=beyond), weight), 0.2) * (2 / 1.04) ** 0.5
         )
         found = layer(x[k : k + 1], style[k : k + 1], torch.tensor([k]))
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
@@ -73,6 +75,20 @@ def test_an_image_is_the_same_in_every_batch_and_its_noise_its_own():
     torch.testing.assert_close(whole[2:3], alone, rtol=1e-4, atol=1e-4)
     other = drawn(generator, classes=(1, 1, 2, 0))
     assert not torch.allclose(whole[0], other[0])
+
+
+def test_noise_begins_with_some_since_from_none_nothing_is_learnt():
+    torch.manual_seed(0)
+    layer, x, style = Layer(4, 6, 5, 0), torch.zeros(64, 4, 16, 16), torch.zeros(64, 5)
+    assert layer.noise.strength > 0
+
+    def learnt(start):
+        torch.nn.init.constant_(layer.noise.strength, start)
+        rough = layer(x, style, torch.arange(64)).diff(dim=3).square().mean()  # noise of either sign adds to it
+        return torch.autograd.grad(rough, layer.noise.strength)[0].abs()
+
+    assert learnt(0.1) > 0.1
+    assert learnt(0.0) < 1e-6
 
 
 def test_what_has_grown_draws_at_first_just_what_the_smaller_one_drew_enlarged():

@@ -31,6 +31,8 @@ def test_an_animated_png_shows_the_frames_of_the_walk_in_the_window_asked_for(fo
     said = walk(folder, tmp_path / "walk.png", "--class", CLASSES[0], "--class", CLASSES[2], "--window-hu", 0, 2000)
     assert "5 frames, 0.2 seconds" in said
     hu = draw_between(load_model(folder), [CLASSES[0], CLASSES[2]], 5, device="cpu")
+    walk(folder, tmp_path / "more.png", "--class", CLASSES[0], "--class", CLASSES[2], "--hu", tmp_path / "walk.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "walk.npy"), hu)
     with Image.open(tmp_path / "walk.png") as video:
         assert video.n_frames == 5
         for k in range(5):
@@ -56,6 +58,7 @@ def test_an_mp4_can_be_played(folder, tmp_path):
         (("--class", "MR=3"), "passes each class once"),
         (("--window-hu", 5, 5), "shows nothing"),
         (("--out", "walk.gif"), "is no video"),
+        (("--hu", "walk.txt"), "is no array"),
     ],
 )
 def test_what_makes_no_video_is_refused_and_leaves_no_file(folder, tmp_path, monkeypatch, words, said):

@@ -125,6 +125,8 @@ class Annotations(DataSets):
         drop: float = 0.1,
         conditions: Mapping[str, Any] | None = None,
         classes: inputs.Classes = None,
+        truncation: float = 1.0,
+        centres: int = 1,
         out: str | Path | None = None,
         device: str = "auto",
         overwrite: bool = False,
@@ -139,7 +141,7 @@ class Annotations(DataSets):
             count: images that remain; of each class, where ``classes`` says no other.
             seed: of the images; another one than that of the painted ones.
             drop: share of the images drawn that is left out, the most uncertain first.
-            conditions, classes: see ``generate``.
+            conditions, classes, truncation, centres: see ``generate``.
             out: folder of the data set; a temporary one if not given.
             device, overwrite, wait, finished: see ``train`` and ``prepare``.
 
@@ -154,6 +156,7 @@ class Annotations(DataSets):
         arguments += [
             *inputs.conditionFlags(conditions),
             *inputs.classFlags(classes),
+            *inputs.truncationFlags(truncation, centres),
             *inputs.flags({"overwrite": overwrite}),
         ]
 

@@ -19,6 +19,7 @@ from .running import Finished, JobRunner
 if TYPE_CHECKING:
     from SkullGANLib.segments.dataset import SegmentDataset
 
+REDUCTION = "Reduction"  # title of the job
 PLACED_MM = 1.0  # thickness of a segment sent back into the head, so that a slice view that is a little off shows it
 
 
@@ -51,6 +52,31 @@ class DataSets(JobRunner):
         folder = inputs.datasetFolder(data, self.temporary)
         arguments = ["dataset", "split", folder, "--by", by, "--seed", str(seed)]
         return self._run("Split", arguments, lambda result: openDataset(folder), wait, None)
+
+    def reduce(
+        self,
+        data: Any,
+        size: int,
+        out: str | Path,
+        *,
+        overwrite: bool = False,
+        wait: bool = True,
+        finished: Finished | None = None,
+    ) -> SegmentDataset | Job:
+        """Write a data set with fewer, larger pixels: what images of a small model are compared with.
+
+        Args:
+            data: data set, its folder, or a volume node of segments.
+            size: height and width in pixels, of which those of ``data`` are a whole multiple; 32 or more.
+            out: folder of the data set to make.
+            overwrite, wait, finished: see ``prepare``.
+
+        Raises:
+            InputError: no segments, no whole multiple, or a folder that may not be replaced.
+        """
+        out, folder = Path(out).expanduser(), inputs.datasetFolder(data, self.temporary)
+        arguments = ["dataset", "reduce", folder, out, "--size", str(size), *inputs.flags({"overwrite": overwrite})]
+        return self._run(REDUCTION, arguments, lambda result: openDataset(out), wait, finished)
 
     def export(
         self,

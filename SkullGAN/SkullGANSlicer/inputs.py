@@ -16,6 +16,7 @@ from . import geometry, segmentations
 from .results import Run
 
 if TYPE_CHECKING:
+    from SkullGANLib.models.card import ModelCard
     from SkullGANLib.segments.dataset import SegmentDataset
 
 DATASET_ATTRIBUTE = "SkullGAN.dataSet"
@@ -213,6 +214,20 @@ def classFlags(classes: Classes) -> list[str]:
     return [
         part for name, number in numbers.items() for part in ("--class", name if number is None else f"{name}={number}")
     ]
+
+
+def truncationFlags(truncation: float, centres: int) -> list[str]:
+    """How far images are drawn towards the middles of their classes, as options of ``skullgan generate``."""
+    return flags({"truncation": truncation, "centres": centres}) if truncation != 1 else []
+
+
+def imageSize(card: ModelCard) -> int:
+    """Height and width in pixels of what a model of segments draws; where its card does not say, its stages do."""
+    network = card.network
+    stages = network.get("widths") or network.get("generator") or ()
+    if "size" in network or not stages:
+        return network.get("size", 128)
+    return 4 * 2 ** (len(stages) - 1) * network.get("patch", 1)
 
 
 def nameOf(path: Path) -> str:

@@ -23,6 +23,7 @@ from .running import Finished
 from .turing import VisualTests
 from .volume_tools import VolumeTools
 from .volumes import Volumes
+from .walks import Walks
 
 if TYPE_CHECKING:
     from SkullGANLib.segments.dataset import SegmentDataset
@@ -31,7 +32,7 @@ PLANES, REGIONS = ("axial", "coronal", "sagittal"), ("temporal", "parietal")
 PREPARED_KINDS = ("real", "phantom", "synthetic")  # of data sets that are cut out of volumes
 
 
-class Logic(Annotations, ClassFolders, DownstreamTrials, VisualTests, Volumes, VolumeTools, LabelMaps):
+class Logic(Annotations, ClassFolders, DownstreamTrials, VisualTests, Volumes, VolumeTools, LabelMaps, Walks):
     """What the module can do, without its panel.
 
     Long work runs in a child process, one job at a time. With ``wait=True`` (the default) a call returns the result or
@@ -224,6 +225,8 @@ class Logic(Annotations, ClassFolders, DownstreamTrials, VisualTests, Volumes, V
         out: str | Path | None = None,
         conditions: Mapping[str, Any] | None = None,
         classes: inputs.Classes = None,
+        truncation: float = 1.0,
+        centres: int = 1,
         device: str = "auto",
         precision: str = "auto",
         audit: Any = None,
@@ -244,6 +247,9 @@ class Logic(Annotations, ClassFolders, DownstreamTrials, VisualTests, Volumes, V
             classes: of a model with classes, which to draw: names, ``"all"``, or a mapping of names to numbers of
                 segments such as ``{"temporal/left": 50, "parietal/left": 20}``, None for the count; as often as in
                 the training set if not given.
+            truncation: of a model with classes, how much variety its images keep: 1 for all, less to draw them towards
+                the middle of their class, 0 for that middle alone.
+            centres: middles of a class, where ``truncation`` is below 1; each image goes to the nearest.
             audit: data set that the model was trained on, or a sequence of these, to look for copies of its segments.
             copies: what to do about them: ``refuse``, ``drop``, or ``keep``, which marks them in the column ``copy``.
             device, overwrite, wait, finished: see ``prepare`` and ``train``.
@@ -262,6 +268,7 @@ class Logic(Annotations, ClassFolders, DownstreamTrials, VisualTests, Volumes, V
             precision,
             *inputs.conditionFlags(conditions),
             *inputs.classFlags(classes),
+            *inputs.truncationFlags(truncation, centres),
             *inputs.flags({"overwrite": overwrite}),
             *inputs.auditArguments(audit, copies, self.temporary),
         ]

@@ -17,6 +17,7 @@ from SkullGANLib.jobs import Job, JobState
 
 from .annotations import ANNOTATION, LABELLED, LEARNING
 from .class_folders import CLASSES, IMPORT
+from .datasets import REDUCTION
 from .downstream import TRIAL
 from .inputs import KIND_ATTRIBUTE, PHANTOM_HEAD
 from .label_maps import COMPARISON, LAYERS, PAIRS, TRANSLATION
@@ -29,13 +30,16 @@ from .section_generate import GenerateSection
 from .section_job import JobSection
 from .section_labels import LabelsSection
 from .section_prepare import PrepareSection
+from .section_reduce import ReduceSection
 from .section_status import StatusSection
 from .section_train import TrainSection
 from .section_turing import TuringSection
 from .section_volumes import VolumesSection
+from .section_walk import WalkSection
 from .turing import MAKE, MARK
 from .volume_tools import ABLATION, ACOUSTIC, CALVARIUM, MAPS, STACKS
 from .volumes import GENERATION, TRAINING
+from .walks import WALK
 from .widgets import Bindings
 from .words import forPanel
 
@@ -44,7 +48,7 @@ ERROR_LINES = 40
 CANCELLABLE = ("Preview", "Prepare", "Train", "Generate", "Export", "Evaluate", MAKE, MARK, TRAINING, GENERATION)
 CANCELLABLE += (CALVARIUM, MAPS, ACOUSTIC, STACKS, ABLATION)
 CANCELLABLE += (LAYERS, PAIRS, TRANSLATION, COMPARISON, ANNOTATION, LEARNING, LABELLED)
-CANCELLABLE += (IMPORT, CLASSES, TRIAL)
+CANCELLABLE += (IMPORT, CLASSES, TRIAL, REDUCTION, WALK)
 FOLDERS = {
     "datasetPath": "segments",
     "runPath": "run",
@@ -88,11 +92,14 @@ class Panel:
         self.volumes = VolumesSection(self)
         self.labels = LabelsSection(self)
         self.annotate = AnnotateSection(self)
+        self.walk = WalkSection(self)
+        self.reduce = ReduceSection(self)
         self.evaluate = EvaluateSection(self)
         self.downstream = DownstreamSection(self)
         self.turing = TuringSection(self)
         self.sections = [self.status, self.job, self.prepare, self.train, self.generate, self.volumes, self.evaluate]
-        self.sections += [self.folders, self.classes, self.labels, self.annotate, self.downstream, self.turing]
+        self.sections += [self.folders, self.classes, self.labels, self.annotate, self.walk]
+        self.sections += [self.reduce, self.downstream, self.turing]
         logic.started.connect(self.onJobStarted)
         if logic.busy:  # the module was reloaded while a job runs
             self.onJobStarted(logic.job)

@@ -18,7 +18,7 @@ from .timer import callAtQuit, callEvery
 Finished = Callable[[Job], Any]
 POLL_MS = 100
 WITHOUT_SCENE = ("Train", "Volume training", "Acoustic export", "Export", "Split")
-WITHOUT_SCENE += ("Import of pairs", "Import of classes", "Classes")
+WITHOUT_SCENE += ("Import of pairs", "Import of classes", "Classes", "Reduction")
 """Titles of the jobs whose results need no scene."""
 
 # kept with the library, which a reload of the module leaves alone

@@ -86,6 +86,7 @@ class AnnotateSection(Section):
                 seed=parameters.seed + 1,  # not the images that were painted
                 conditions=self.panel.generate.asked(),
                 classes=self.panel.classes.asked(),
+                **self.panel.classes.truncation(),
                 out=parameters.labelledSetPath,
                 device=parameters.device,
                 overwrite=True,

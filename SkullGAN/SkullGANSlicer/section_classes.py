@@ -1,20 +1,21 @@
-"""The part of section 3 that says which classes are drawn, and how many images of each."""
+"""The part of section 3 that says which classes are drawn, how many images of each, and how much they vary."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import qt
 from slicer.i18n import tr as _
 
 from .section import Section
-from .widgets import ROW_PIXELS
+from .widgets import ROW_PIXELS, allow
 
 if TYPE_CHECKING:
     from .panel import Panel
 
 NAME, NUMBER = 0, 1  # columns of the table
+FULL = 100  # per cent of the variety
 
 
 class ClassesSection(Section):
@@ -37,11 +38,21 @@ class ClassesSection(Section):
         self.ui.classesWidget.visible = bool(names)
         if self._shown != (names, parameters.classes, parameters.count):
             self._show(names)
+        whole = _("Images keep all their variety: choose less than 100 % first.") if parameters.variety == FULL else ""
+        tip = _("How many middles each class has; images go to the nearest, so that more kinds of them remain.")
+        allow(self.ui.centresSpinBox, whole, tip)
 
     def asked(self) -> dict[str, int | None]:
         """The classes that are checked, in the order of the model, with their numbers; None for the count."""
         saved = savedClasses(self.parameters.classes)
         return {name: saved[name] or None for name in self.panel.generate.classes if name in saved}
+
+    def truncation(self) -> dict[str, Any]:
+        """How far images are drawn towards the middles of their classes, as ``generate`` takes it."""
+        parameters = self.parameters
+        if not self.panel.generate.classes or parameters.variety == FULL:
+            return {}
+        return {"truncation": parameters.variety / FULL, "centres": parameters.centres}
 
     def onCell(self, row: int, column: int) -> None:
         """A class was checked, or given a number, which checks it."""

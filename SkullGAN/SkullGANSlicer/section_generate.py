@@ -20,7 +20,7 @@ from SkullGANLib.jobs import Job, JobState
 
 from . import views
 from .audit import askAboutCopies, auditWords, trainedOn
-from .inputs import KIND_ATTRIBUTE, openDataset
+from .inputs import KIND_ATTRIBUTE, imageSize, openDataset
 from .section import FOLDER, Section
 from .widgets import fillChoices, fillTable
 from .words import heading, spoken
@@ -104,6 +104,7 @@ class GenerateSection(Section):
                 out=parameters.syntheticPath,
                 conditions=self.asked(),
                 classes=self.panel.classes.asked(),
+                **self.panel.classes.truncation(),
                 device=parameters.device,
                 audit=parameters.auditPath or None,
                 copies="keep" if parameters.auditPath else "refuse",
@@ -338,7 +339,7 @@ def cardText(card: Any) -> str:
         words = _("Draws volumes of {sizes} voxels of about {mm:.2g} mm, in {n} scales.")
         sizes = " x ".join(map(str, shapes[-1]))
         return " ".join([words.format(sizes=sizes, mm=card.spacing_mm, n=len(shapes)), card.limits])
-    size = card.network.get("size", 128)
+    size = imageSize(card)
     words = [_("{size} x {size} pixels of {mm:g} mm, {seen:,} images seen.").format(
         size=size, mm=card.spacing_mm, seen=card.images_seen)]  # fmt: skip
     if labels := card.network.get("labels"):

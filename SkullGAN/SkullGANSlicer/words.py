@@ -11,6 +11,7 @@ UNITS = ("mm", "HU", "deg")  # that names of columns end in
 LABELS = {  # of the panel, by the options of the command line that ask for the same
     "audit": "Check against",
     "by": "Class columns",
+    "centres": "Middles of a class",
     "config": "Preset",
     "data": "Data set",
     "device": "Device",
@@ -34,6 +35,7 @@ LABELS = {  # of the panel, by the options of the command line that ask for the 
     "subject-pattern": "Subject pattern",
     "subjects": "Table of subjects",
     "synthetic": "Synthetic data set",
+    "truncation": "Variety",
     "window-hu": "Black and white",
 }
 PHRASES = (  # patterns in messages of the command line, and what the panel has instead
@@ -55,6 +57,8 @@ PHRASES = (  # patterns in messages of the command line, and what the panel has 
     (r"skullgan dataset classes PATH --by [\w,]+", '"Make classes" in section 1'),
     (r"'?skullgan label images'?", '"Annotate"'),
     (r"'?skullgan label train'?", '"Learn"'),
+    (r"'?skullgan dataset reduce'?", '"Reduce pixels" in section 4'),
+    (r"Give --out a name that ends", "Give the file a name that ends"),
     (r"'?skullgan dataset export'?", '"Export"'),
     (r"(?:(?:skullgan )?dataset )?import-pairs --size (\d+)", r'"Make data set of slices" with slices of \1 pixels'),
     (r"skullgan volume calvarium", '"Cut out calvarium" in section 3'),

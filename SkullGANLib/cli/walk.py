@@ -33,6 +33,12 @@ from SkullGANLib.progress import Progress
 @click.option(
     "--out", default="walk.mp4", show_default=True, type=click.Path(path_type=Path), help=".mp4, or an animated .png."
 )
+@click.option(
+    "--hu",
+    "hu_file",
+    type=click.Path(path_type=Path),
+    help="Also write the HU of the frames: float32 (n, H, W), .npy.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace what is there already.")
 @common.command
 def walk(
@@ -44,6 +50,7 @@ def walk(
     window_hu: tuple[float, float] | None,
     device: str,
     out: Path,
+    hu_file: Path | None,
     overwrite: bool,
     progress: Progress,
 ) -> None:
@@ -51,15 +58,23 @@ def walk(
 
     It shows whether a model knows what lies between its images, or jumps from one learnt image to another.
     """
+    import numpy as np
+
+    from SkullGANLib.files import replace_file
     from SkullGANLib.generate.classes import draw_between
-    from SkullGANLib.generate.video import check_video, write_video
+    from SkullGANLib.generate.video import check_array, check_video, write_video
     from SkullGANLib.models.folder import load_model, shipped_model
 
     check_video(out, overwrite=overwrite)
+    if hu_file is not None:
+        check_array(hu_file, overwrite=overwrite)
     model = load_model(shipped_model(folder))
     hu = draw_between(model, classes, frames, seed=seed, device=device, progress=progress)
     shown = window_hu or (model.window.minimum_hu, model.window.maximum_hu)
     path = write_video(out, hu, window_hu=shown, per_second=per_second)
-    progress.result(out=str(path), frames=frames, seed=seed)
+    if hu_file is not None:
+        with replace_file(hu_file) as temporary, temporary.open("wb") as stream:
+            np.save(stream, hu)
+    progress.result(out=str(path), frames=frames, seed=seed, spacing_mm=model.card.spacing_mm)
     progress.close()
     click.echo(f"{frames} frames, {frames / per_second:.1f} seconds: {path}")

@@ -25,6 +25,18 @@ def check_video(path: Path, *, overwrite: bool) -> None:
         raise InputError(f"{path} is there already.", "Add --overwrite, or choose another name.")
 
 
+def check_array(path: Path, *, overwrite: bool = False) -> None:
+    """Refuse a file for the frames themselves that is there already or has another suffix than ``.npy``.
+
+    Raises:
+        InputError: so.
+    """
+    if path.suffix.lower() != ".npy":
+        raise InputError(f"{path} is no array.", "Give --hu a name that ends in .npy.")
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} is there already.", "Add --overwrite, or choose another name.")
+
+
 def write_video(path: str | Path, hu: np.ndarray, *, window_hu: tuple[float, float], per_second: float = 20.0) -> Path:
     """Write images as the frames of a video; small ones are enlarged.
 

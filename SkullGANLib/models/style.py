@@ -142,11 +142,16 @@ class Mapping(nn.Module):
 
 
 class Noise(KeyedNoise):
-    """The same white noise added to all maps of an image, as strongly as is learnt."""
+    """The same white noise added to all maps of an image, as strongly as is learnt.
+
+    It begins with some: from none at all nothing is learnt, since noise of either sign does the same.
+    """
+
+    _BEGINS = 0.1
 
     def __init__(self, number: int) -> None:
         super().__init__()
-        self.number, self.strength = number, nn.Parameter(torch.zeros(()))
+        self.number, self.strength = number, nn.Parameter(torch.full((), self._BEGINS))
 
     def forward(self, x: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) maps and (B,) keys to maps."""
@@ -168,16 +173,19 @@ class Layer(nn.Module):
         """(B, before, H, W), (B, style) and (B,) noise keys to (B, after, H, W).
 
         Weighing the inputs before a common convolution and the outputs after it is the same as a convolution with
-        weights of its own for each image (equations 1 to 3 of StyleGAN2). Maps are continued beyond their border by
-        what lies there: zeros would leave streaks in bone that spans the image.
+        weights of its own for each image (equations 1 to 3 of StyleGAN2). Beyond the border coarse maps are zero, from
+        which layers know where they are; fine ones go on, since zeros would leave streaks in bone that spans the image.
         """
         scale = self.modulation(style)
         weight = self.weight / math.sqrt(self.weight[0].numel())
         with full_precision(x.device):
             squares = scale.float().square() @ weight.float().square().sum((2, 3)).T
             demodulation = _GAIN * torch.rsqrt(squares + 1e-8)  # the gain passes through the rectifier
-        x = F.pad(x * scale[:, :, None, None].to(x.dtype), (1, 1, 1, 1), mode="replicate")
-        x = F.conv2d(x, weight)
+        x = x * scale[:, :, None, None].to(x.dtype)
+        if x.shape[-1] > FIRST:
+            x = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), weight)
+        else:
+            x = F.conv2d(x, weight, padding=1)
         bias = self.bias[:, None, None].to(x.dtype)
         x = self.noise(torch.addcmul(bias, x, demodulation[:, :, None, None].to(x.dtype)), keys)
         return F.leaky_relu(x, _SLOPE, inplace=True)

@@ -57,7 +57,7 @@ class TrainingData:
         conditions: name to what a ``ModelCard`` says of it, for each of those asked for that varies in the data.
         condition_mean, condition_covariance: of the columns they are encoded in, for the card.
         bone_floor_hu: what all but 1 % of the bone pixels exceed, between 10 HU and half of the median.
-        one_piece: whether the bone of nearly every image is one, without holes; see ``ModelCard`` for what both are for.
+        one_piece: whether the bone of nearly every image is one, without holes; for both see ``ModelCard``.
         fingerprint: SHA-256 over the sets and the rows used.
         card: what a model should say of its training set.
         paired: whether what samples are asked for is that of ``reference``, so that each can be set beside a real one.
