@@ -14,7 +14,7 @@ from SkullGANLib.generate.classes import classes_asked, draw_between, towards_mi
 from SkullGANLib.models.card import Category, ModelCard
 from SkullGANLib.models.folder import Model, load_model
 from SkullGANLib.models.registry import Batch, get_family
-from SkullGANLib.models.style import Generator, Layer, StyleNetwork
+from SkullGANLib.models.style import Generator, Layer, Noise, StyleNetwork
 from SkullGANLib.models.style_judge import Discriminator
 from SkullGANLib.models.style_recipe import StyleRecipe, StyleTrainer, blurred
 from SkullGANLib.models.window import IntensityWindow
@@ -164,6 +164,8 @@ def test_the_blur_keeps_the_mean_and_fades():
 
 def test_truncation_draws_styles_to_the_middle_of_their_class():
     generator, judge = seeded()
+    for strength in (block.strength for block in generator.modules() if isinstance(block, Noise)):
+        torch.nn.init.zeros_(strength)  # what truncation leaves as it is
     whole = model(generator, judge, TINY)
     middle = towards_middle(whole, 0.0)
     images = drawn(middle.generator, classes=(0, 0, 1, 1))

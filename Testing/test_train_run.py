@@ -134,7 +134,7 @@ def test_other_options_on_the_same_folder_are_named(data, tmp_path):
     with pytest.raises(InputError, match=r"recipe\.learning_rate \(0\.001 then, 0\.5 now\)"):
         train(options(data, tmp_path / "run", learning_rate=0.5))
     other = SegmentDataset.open(data).select([0, 1, 2, 3, 4], tmp_path / "other")
-    with pytest.raises(InputError, match="training_set"):
+    with pytest.raises(InputError, match="another training set"):
         train(options(other.path, tmp_path / "run"))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
