@@ -142,16 +142,18 @@ class Mapping(nn.Module):
 
 
 class Noise(KeyedNoise):
-    """The same white noise added to all maps of an image, as strongly as is learnt.
+    """White noise, one for an image, added to each of its maps as strongly as is learnt for it.
 
-    It begins with some: from none at all nothing is learnt, since noise of either sign does the same.
+    A strength for each map (StyleGAN, T. Karras et al., CVPR 2019) makes maps of texture beside maps of outlines; one
+    for all of them (StyleGAN2) roughens outlines or is unlearnt. They begin with some: from none hardly anything is
+    learnt, since noise of either sign does the same.
     """
 
-    _BEGINS = 0.1
+    _BEGINS = 0.05
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, width: int) -> None:
         super().__init__()
-        self.number, self.strength = number, nn.Parameter(torch.full((), self._BEGINS))
+        self.number, self.strength = number, nn.Parameter(self._BEGINS * torch.randn(width, 1, 1))
 
     def forward(self, x: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) maps and (B,) keys to maps."""
@@ -167,7 +169,7 @@ class Layer(nn.Module):
         self.modulation = nn.Linear(style, before)
         nn.init.ones_(self.modulation.bias)
         self.weight = nn.Parameter(torch.randn(after, before, 3, 3))
-        self.bias, self.noise = nn.Parameter(torch.zeros(after)), Noise(number)
+        self.bias, self.noise = nn.Parameter(torch.zeros(after)), Noise(number, after)
 
     def forward(self, x: torch.Tensor, style: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
         """(B, before, H, W), (B, style) and (B,) noise keys to (B, after, H, W).
