@@ -69,6 +69,14 @@ def test_a_class_that_synthetic_segments_lack_bounds_every_arm():
     assert choose_arms(real, np.zeros(500), subjects, np.random.default_rng(0)) is None
 
 
+def test_real_segments_are_the_same_beside_every_synthetic_set():
+    real, subjects = np.r_[np.ones(400), np.zeros(400)], heads(800, 20)
+    synthetic = (np.r_[np.ones(many), np.zeros(many)] for many in (300, 499))
+    first, other = (choose_arms(real, each, subjects, np.random.default_rng(0)) for each in synthetic)
+    for arm in ("real", "few"):
+        np.testing.assert_array_equal(first[arm][0], other[arm][0])
+
+
 def test_the_area_counts_segments_as_often_as_they_are_drawn():
     score = area(np.array([0, 0, 1, 1]), np.array([0.1, 0.6, 0.4, 0.9]))
     assert score(np.ones(4)) == 0.75

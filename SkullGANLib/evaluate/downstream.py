@@ -110,13 +110,14 @@ def choose_arms(
     sizes = np.floor(total * counts / counts.sum() + 1e-9).astype(int)
     if sizes.min() < LEAST:
         return None
-    turn = generator.permutation(len(subjects))[np.unique(subjects, return_inverse=True)[1].reshape(-1)]
+    of_real, of_synthetic = generator.spawn(2)  # so that real ones are the same beside every synthetic set
+    turn = of_real.permutation(len(subjects))[np.unique(subjects, return_inverse=True)[1].reshape(-1)]
     parts: list[list[np.ndarray]] = [[], [], [], []]
     for each, size in zip(classes, sizes, strict=True):
         few = max(round(FEW * size), 1)
-        chosen = generator.permutation(np.flatnonzero(real == each))[:size]
+        chosen = of_real.permutation(np.flatnonzero(real == each))[:size]
         chosen = chosen[np.argsort(turn[chosen], kind="stable")]  # subject after subject
-        others = generator.permutation(np.flatnonzero(synthetic == each))[:size]
+        others = of_synthetic.permutation(np.flatnonzero(synthetic == each))[:size]
         for part, rows in zip(parts, (chosen, chosen[:few], others, others[: size - few]), strict=True):
             part.append(rows)
     all_real, few_real, all_synthetic, filling = (np.sort(np.concatenate(part)) for part in parts)
