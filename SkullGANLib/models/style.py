@@ -158,7 +158,7 @@ class Noise(KeyedNoise):
     def forward(self, x: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) maps and (B,) keys to maps."""
         noise = keyed_normals(keys, self.number, (1, *x.shape[2:]), x.device)
-        return x + (noise * self.strength).to(x.dtype)
+        return torch.addcmul(x, noise.to(x.dtype), self.strength.to(x.dtype))
 
 
 class Layer(nn.Module):
