@@ -14,8 +14,9 @@ from SkullGANLib.generate.classes import classes_asked, draw_between, towards_mi
 from SkullGANLib.models.card import Category, ModelCard
 from SkullGANLib.models.folder import Model, load_model
 from SkullGANLib.models.registry import Batch, get_family
-from SkullGANLib.models.style import Generator, Layer, Noise, StyleNetwork
+from SkullGANLib.models.style import Generator, StyleNetwork
 from SkullGANLib.models.style_judge import Discriminator
+from SkullGANLib.models.style_layers import Layer, Noise
 from SkullGANLib.models.style_recipe import StyleRecipe, StyleTrainer, blurred
 from SkullGANLib.models.window import IntensityWindow
 from SkullGANLib.segments.dataset import SegmentDataset
@@ -33,6 +34,12 @@ TINY = StyleNetwork(
 def seeded(network=TINY):
     torch.manual_seed(1)
     return Generator(network), Discriminator(network)
+
+
+def set_noise(module, strength):
+    for each in module.modules():
+        if isinstance(each, Noise):
+            torch.nn.init.constant_(each.strength, strength)
 
 
 def drawn(generator, network=TINY, n=4, classes=(0, 1, 2, 0), seed=0):
@@ -53,7 +60,7 @@ def test_the_full_size_has_the_seeds_layers_and_lengths():
 def test_a_layer_is_a_convolution_with_weights_of_its_own_for_each_image(size, beyond):
     torch.manual_seed(0)
     layer, x, style = Layer(4, 6, 5, 0), torch.randn(2, 4, size, size), torch.randn(2, 5)
-    torch.nn.init.zeros_(layer.noise.strength)
+    set_noise(layer, 0.0)
     for k in range(2):  # modulate, demodulate, convolve: equations 1 and 3 of StyleGAN2
         weight = layer.weight / 6 * layer.modulation(style[k])[None, :, None, None]
         weight = weight / (weight.square().sum((1, 2, 3), keepdim=True) + 1e-8).sqrt()
@@ -66,9 +73,7 @@ def test_a_layer_is_a_convolution_with_weights_of_its_own_for_each_image(size, b
 
 def test_an_image_is_the_same_in_every_batch_and_its_noise_its_own():
     generator, _ = seeded()
-    for name, parameter in generator.named_parameters():
-        if name.endswith("strength"):
-            parameter.data.fill_(0.5)
+    set_noise(generator, 0.5)
     whole = drawn(generator)
     with torch.no_grad():
         alone = FAMILY.sample(generator, TINY, 0, [2], torch.eye(3)[[2]])
@@ -86,7 +91,7 @@ def test_noise_is_learnt_for_each_map_and_begins_with_some_since_from_none_nothi
     assert maps[rough] > 3 * maps[smooth]
 
     def learnt(start):
-        torch.nn.init.constant_(layer.noise.strength, start)
+        set_noise(layer, start)
         rough = layer(x, style, torch.arange(64)).diff(dim=3).square().mean((0, 2, 3)).sum()  # of either sign
         return torch.autograd.grad(rough, layer.noise.strength)[0].abs()
 
@@ -167,8 +172,7 @@ def test_the_blur_keeps_the_mean_and_fades():
 
 def test_truncation_draws_styles_to_the_middle_of_their_class():
     generator, judge = seeded()
-    for strength in (block.strength for block in generator.modules() if isinstance(block, Noise)):
-        torch.nn.init.zeros_(strength)  # what truncation leaves as it is
+    set_noise(generator, 0.0)  # which truncation leaves as it is
     whole = model(generator, judge, TINY)
     middle = towards_middle(whole, 0.0)
     images = drawn(middle.generator, classes=(0, 0, 1, 1))

@@ -3,13 +3,12 @@
 Class-conditional images as RadImageGAN makes them (Z. Liu et al., arXiv:2312.05953), with the parts of StyleGAN-XL (A.
 Sauer et al., SIGGRAPH 2022) that matter for small sets of grey images: a mapping of latent and class to a style, a
 stem that is frozen before finer layers are put on it, and a discriminator on frozen features (``models.style_judge``).
-The layers are those of StyleGAN2 (T. Karras et al., CVPR 2020) in plain torch, with noise for what is grain.
+Its layers are in ``models.style_layers``.
 """
 
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterable
 from typing import Literal
 
@@ -17,24 +16,13 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
-from torch.nn import functional as F
 
 from SkullGANLib.models.device import full_precision
-from SkullGANLib.models.draws import (
-    CALIBRATION,
-    SAMPLE,
-    KeyedNoise,
-    keyed_normals,
-    normal_latents,
-    normal_latents_and_keys,
-)
+from SkullGANLib.models.draws import CALIBRATION, SAMPLE, normal_latents, normal_latents_and_keys
 from SkullGANLib.models.style_judge import Discriminator
+from SkullGANLib.models.style_layers import FIRST, Layer, Linear, ToImage, doubled, normalised, rectified
 from SkullGANLib.models.style_recipe import StyleRecipe, StyleTrainer
 
-FIRST = 16
-"""Pixels of the stem, the smallest size."""
-_SLOPE = 0.2
-_GAIN = math.sqrt(2 / (1 + _SLOPE**2))
 _MAPPED = 1000  # latents whose styles tell the middle of a class
 _BYTES = 4  # of a float32
 _BASE = 0.1 * 2**30  # what torch's convolutions take for themselves, bytes
@@ -130,67 +118,15 @@ class Mapping(nn.Module):
                 self.described = nn.Parameter(described)
             self.embed = nn.Linear(wide, network.latent)
         joined = network.latent * (1 + bool(network.condition))
-        self.first, self.second = _Linear(joined, network.style), _Linear(network.style, network.style)
+        self.first, self.second = Linear(joined, network.style), Linear(network.style, network.style)
 
     def forward(self, z: torch.Tensor, condition: torch.Tensor | None) -> torch.Tensor:
         """(B, latent) and (B, classes) shares of each class to (B, style)."""
         with full_precision(z.device):
-            x = _normalised(z.float())
+            x = normalised(z.float())
             if self.embed is not None:
-                x = torch.cat([x, _normalised(self.embed(condition.float() @ self.described))], 1)
-            return _rectified(self.second(_rectified(self.first(x))))
-
-
-class Noise(KeyedNoise):
-    """White noise, one for an image, added to each of its maps as strongly as is learnt for it.
-
-    A strength for each map (StyleGAN, T. Karras et al., CVPR 2019) makes maps of texture beside maps of outlines; one
-    for all of them (StyleGAN2) roughens outlines or is unlearnt. They begin with some: from none hardly anything is
-    learnt, since noise of either sign does the same.
-    """
-
-    _BEGINS = 0.05
-
-    def __init__(self, number: int, width: int) -> None:
-        super().__init__()
-        self.number, self.strength = number, nn.Parameter(self._BEGINS * torch.randn(width, 1, 1))
-
-    def forward(self, x: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) maps and (B,) keys to maps."""
-        noise = keyed_normals(keys, self.number, (1, *x.shape[2:]), x.device)
-        return torch.addcmul(x, noise.to(x.dtype), self.strength.to(x.dtype))
-
-
-class Layer(nn.Module):
-    """A 3 x 3 convolution whose inputs the style weighs, noise, and a leaky rectifier."""
-
-    def __init__(self, before: int, after: int, style: int, number: int) -> None:
-        super().__init__()
-        self.modulation = nn.Linear(style, before)
-        nn.init.ones_(self.modulation.bias)
-        self.weight = nn.Parameter(torch.randn(after, before, 3, 3))
-        self.bias, self.noise = nn.Parameter(torch.zeros(after)), Noise(number, after)
-
-    def forward(self, x: torch.Tensor, style: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
-        """(B, before, H, W), (B, style) and (B,) noise keys to (B, after, H, W).
-
-        Weighing the inputs before a common convolution and the outputs after it is the same as a convolution with
-        weights of its own for each image (equations 1 to 3 of StyleGAN2). Beyond the border coarse maps are zero, from
-        which layers know where they are; fine ones go on, since zeros would leave streaks in bone that spans the image.
-        """
-        scale = self.modulation(style)
-        weight = self.weight / math.sqrt(self.weight[0].numel())
-        with full_precision(x.device):
-            squares = scale.float().square() @ weight.float().square().sum((2, 3)).T
-            demodulation = _GAIN * torch.rsqrt(squares + 1e-8)  # the gain passes through the rectifier
-        x = x * scale[:, :, None, None].to(x.dtype)
-        if x.shape[-1] > FIRST:
-            x = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), weight)
-        else:
-            x = F.conv2d(x, weight, padding=1)
-        bias = self.bias[:, None, None].to(x.dtype)
-        x = self.noise(torch.addcmul(bias, x, demodulation[:, :, None, None].to(x.dtype)), keys)
-        return F.leaky_relu(x, _SLOPE, inplace=True)
+                x = torch.cat([x, normalised(self.embed(condition.float() @ self.described))], 1)
+            return rectified(self.second(rectified(self.first(x))))
 
 
 class Block(nn.Module):
@@ -208,22 +144,6 @@ class Block(nn.Module):
         for layer in self.layers:
             x = layer(x, style, keys)
         return x
-
-
-class ToImage(nn.Module):
-    """What a resolution adds to the image: a 1 x 1 convolution weighed by the style; a finer one nothing at first."""
-
-    def __init__(self, width: int, style: int, *, begins: bool) -> None:
-        super().__init__()
-        self.modulation = nn.Linear(style, width)
-        nn.init.ones_(self.modulation.bias)
-        self.weight = nn.Parameter(torch.randn(1, width, 1, 1) if begins else torch.zeros(1, width, 1, 1))
-        self.bias = nn.Parameter(torch.zeros(1))
-
-    def forward(self, x: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
-        """(B, width, H, W) to (B, 1, H, W)."""
-        scale = self.modulation(style)[:, :, None, None] / math.sqrt(self.weight.shape[1])
-        return F.conv2d(x * scale.to(x.dtype), self.weight, self.bias).float()
 
 
 class Generator(nn.Module):
@@ -269,10 +189,10 @@ class Generator(nn.Module):
         x, image = self.start.expand(len(z), -1, -1, -1), None
         x = x.contiguous(memory_format=torch.channels_last) if x.device.type != "mps" else x
         for size in self.sizes:
-            x = x if size == 4 else _doubled(x)
+            x = x if size == 4 else doubled(x)
             x = self.get_submodule(f"block{size}")(x, style, keys)
             added = self.get_submodule(f"image{size}")(x, style)
-            image = added if image is None else _doubled(image) + added
+            image = added if image is None else doubled(image) + added
         return image
 
     def _towards_middle(self, style: torch.Tensor, condition: torch.Tensor | None) -> torch.Tensor:
@@ -299,34 +219,6 @@ class Generator(nn.Module):
                 found = KMeans(self.centres, n_init=1, random_state=0).fit(styles).cluster_centers_
             self._middles[key] = found.astype(np.float32)
         return self._middles[key]
-
-
-class _Linear(nn.Module):
-    """A linear layer whose weights learn a hundred times slower than others (StyleGAN, section 2 and appendix C)."""
-
-    _RATE = 0.01
-
-    def __init__(self, before: int, after: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(after, before) / self._RATE)
-        self.bias = nn.Parameter(torch.zeros(after))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, before) to (B, after)."""
-        return F.linear(x, self.weight * (self._RATE / math.sqrt(self.weight.shape[1])), self.bias * self._RATE)
-
-
-def _normalised(x: torch.Tensor) -> torch.Tensor:
-    return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-8)
-
-
-def _rectified(x: torch.Tensor) -> torch.Tensor:
-    return F.leaky_relu(x, _SLOPE) * _GAIN
-
-
-def _doubled(x: torch.Tensor) -> torch.Tensor:
-    with full_precision(x.device):
-        return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
 class Style:

@@ -16,8 +16,9 @@ from SkullGANLib.files import sha256_of
 from SkullGANLib.models.draws import DATA_ORDER, image_rng
 from SkullGANLib.models.folder import Model
 from SkullGANLib.models.parallel import copy_from_first, rank
-from SkullGANLib.models.style import FIRST, Generator, HandedIn, StyleNetwork
+from SkullGANLib.models.style import Generator, HandedIn, StyleNetwork
 from SkullGANLib.models.style_judge import Discriminator
+from SkullGANLib.models.style_layers import FIRST
 from SkullGANLib.progress import Progress, report
 from SkullGANLib.train.data import TrainingData
 from SkullGANLib.train.options import TrainOptions

@@ -17,7 +17,8 @@ from SkullGANLib.models.card import Category, ModelCard
 from SkullGANLib.models.device import resolve_device, uses_bfloat16
 from SkullGANLib.models.folder import Model
 from SkullGANLib.models.registry import Batch
-from SkullGANLib.models.style import FAMILY, FIRST, StyleNetwork
+from SkullGANLib.models.style import FAMILY, StyleNetwork
+from SkullGANLib.models.style_layers import FIRST
 from SkullGANLib.models.window import IntensityWindow
 from SkullGANLib.train.ema import AveragedNetwork
 from SkullGANLib.train.loop import one_step
